@@ -1,0 +1,250 @@
+"""Orders, what was paid for them, and the books.
+
+``order_keys``, ``orders`` and ``order_lines`` are written in bulk by the writer and carry no foreign keys, for
+the reason given in ``inventory.tables``; the checker proves their references.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stream_events.database import Base, CreatedAt, Id, Minor, PrimaryId
+
+
+class OrderKey(Base):
+    """One idempotency key's fate: PLACED (an order exists) or ABORTED (it never will). Written once."""
+
+    __tablename__ = "order_keys"
+    op: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    stream_id: Mapped[Id]
+    fingerprint: Mapped[bytes]
+    outcome: Mapped[str]
+    adm: Mapped[str]
+    order_id: Mapped[Id | None]
+    at: Mapped[CreatedAt]
+    __table_args__ = (
+        CheckConstraint("outcome IN ('PLACED', 'ABORTED')", name="outcome"),
+        CheckConstraint("(outcome = 'PLACED') = (order_id IS NOT NULL)", name="placed"),
+    )
+
+
+class Order(Base):
+    """A shopper's order. ``state`` moves only along ``orders.lifecycle``; a trigger records each step."""
+
+    __tablename__ = "orders"
+    id: Mapped[PrimaryId]
+    stream_id: Mapped[Id]
+    shopper_id: Mapped[Id]
+    state: Mapped[str]
+    total_minor: Mapped[Minor]
+    currency: Mapped[str] = mapped_column(String(3))
+    place: Mapped[int]
+    placed_at: Mapped[datetime]
+    pay_by: Mapped[datetime | None]
+    state_at: Mapped[CreatedAt]
+    received_minor: Mapped[Minor] = mapped_column(server_default="0")
+    refunded_minor: Mapped[Minor] = mapped_column(server_default="0")
+    disputed_minor: Mapped[Minor] = mapped_column(server_default="0")
+    fulfilment: Mapped[str] = mapped_column(server_default="NONE")
+    __table_args__ = (
+        CheckConstraint("total_minor > 0", name="total"),
+        CheckConstraint("received_minor >= 0 AND refunded_minor BETWEEN 0 AND received_minor", name="money"),
+        CheckConstraint("state <> 'AWAITING_PAYMENT' OR pay_by IS NOT NULL", name="deadline"),
+        # The pacer's queue, the expirer's clock, and the few orders that wait for Stripe's word.
+        Index("ix_orders_queue", "id", postgresql_where=text("state = 'RESERVED'")),
+        Index("ix_orders_pay_by", "pay_by", postgresql_where=text("state = 'AWAITING_PAYMENT'")),
+        Index(
+            "ix_orders_unsettled",
+            "state_at",
+            postgresql_where=text(
+                "state IN ('PROCESSING', 'EXPIRING', 'CANCELLING', 'LATE_PAID', 'REFUND_PENDING')"
+            ),
+        ),
+        Index("ix_orders_shopper", "shopper_id", "id"),
+    )
+
+
+class OrderLine(Base):
+    """Units of one stock row in an order, on the terms they were bought on."""
+
+    __tablename__ = "order_lines"
+    order_id: Mapped[PrimaryId]
+    stock_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    terms_id: Mapped[int] = mapped_column(BigInteger)
+    quantity: Mapped[int]
+    amount_minor: Mapped[Minor]
+    __table_args__ = (CheckConstraint("quantity > 0 AND amount_minor > 0", name="positive"),)
+
+
+class OrderTransition(Base):
+    """The state history of orders, written by a trigger so that no code path can leave it out."""
+
+    __tablename__ = "order_transitions"
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=True)
+    order_id: Mapped[Id] = mapped_column(index=True)
+    from_state: Mapped[str]
+    to_state: Mapped[str]
+    at: Mapped[CreatedAt]
+
+
+class OrderContact(Base):
+    """Who and where to send: personal data, given after the hold, erasable without touching the books."""
+
+    __tablename__ = "order_contacts"
+    order_id: Mapped[PrimaryId] = mapped_column(ForeignKey("orders.id"))
+    name: Mapped[str]
+    contact: Mapped[str]
+    address: Mapped[str]
+    created_at: Mapped[CreatedAt]
+
+
+class OrderSalt(Base):
+    """The salt of an order's commitment in the ledger; deleting it makes the leaf unlinkable to the order."""
+
+    __tablename__ = "order_salts"
+    order_id: Mapped[PrimaryId] = mapped_column(ForeignKey("orders.id"))
+    salt: Mapped[bytes]
+
+
+class PayAttempt(Base):
+    """One PaymentIntent of an order, recorded before Stripe is called (``CREATING``), with its parameters."""
+
+    __tablename__ = "pay_attempts"
+    order_id: Mapped[PrimaryId] = mapped_column(ForeignKey("orders.id"))
+    n: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    tries: Mapped[int] = mapped_column(server_default="1")
+    payment_intent_id: Mapped[str | None] = mapped_column(unique=True)
+    client_secret: Mapped[str | None]
+    params: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    absent_cycles: Mapped[int] = mapped_column(server_default="0")
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[CreatedAt]
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('CREATING', 'REQUIRES_ACTION', 'DECLINED', 'PROCESSING', 'SUCCEEDED', 'CANCELED', 'ABSENT')",
+            name="state",
+        ),
+        CheckConstraint("tries BETWEEN 1 AND 3", name="tries"),
+        Index("ix_pay_attempts_creating", "created_at", postgresql_where=text("state = 'CREATING'")),
+    )
+
+
+class StripeEvent(Base):
+    """A fact Stripe told us, verified and stored before anything is done about it."""
+
+    __tablename__ = "stripe_events"
+    event_id: Mapped[str] = mapped_column(primary_key=True)
+    type: Mapped[str]
+    object_id: Mapped[str]
+    livemode: Mapped[bool]
+    payload: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    state: Mapped[str] = mapped_column(server_default="NEW")
+    reason: Mapped[str | None]
+    received_at: Mapped[CreatedAt]
+    done_at: Mapped[datetime | None]
+    __table_args__ = (
+        CheckConstraint("state IN ('NEW', 'DONE', 'QUARANTINED')", name="state"),
+        Index("ix_stripe_events_new", "received_at", postgresql_where=text("state = 'NEW'")),
+    )
+
+
+class Refund(Base):
+    """A refund we asked Stripe for: recorded before the call, one per reason and order."""
+
+    __tablename__ = "refunds"
+    id: Mapped[PrimaryId]
+    order_id: Mapped[Id] = mapped_column(ForeignKey("orders.id"), index=True)
+    payment_intent_id: Mapped[str]
+    amount_minor: Mapped[Minor]
+    reason: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default="CREATING")
+    stripe_refund_id: Mapped[str | None] = mapped_column(unique=True)
+    created_at: Mapped[CreatedAt]
+    __table_args__ = (
+        CheckConstraint("amount_minor > 0", name="amount"),
+        CheckConstraint("state IN ('CREATING', 'PENDING', 'SUCCEEDED', 'FAILED')", name="state"),
+    )
+
+
+class LedgerTransaction(Base):
+    """A balanced set of entries for one outside fact. Never updated or deleted: a trigger forbids it."""
+
+    __tablename__ = "ledger_transactions"
+    id: Mapped[PrimaryId]
+    campaign_id: Mapped[Id] = mapped_column(ForeignKey("campaigns.id"), index=True)
+    stream_id: Mapped[Id]
+    kind: Mapped[str]
+    source_id: Mapped[str]
+    order_id: Mapped[Id | None] = mapped_column(index=True)
+    currency: Mapped[str] = mapped_column(String(3))
+    lines: Mapped[list[Any]] = mapped_column(JSONB)
+    commitment: Mapped[str]
+    posted_at: Mapped[CreatedAt]
+    __table_args__ = (UniqueConstraint("source_id", "kind"),)
+
+
+class LedgerEntry(Base):
+    """One account's part of a transaction: debit > 0, credit < 0; the parts of a transaction sum to zero."""
+
+    __tablename__ = "ledger_entries"
+    transaction_id: Mapped[PrimaryId] = mapped_column(ForeignKey("ledger_transactions.id"))
+    account: Mapped[str] = mapped_column(primary_key=True)
+    amount_minor: Mapped[Minor]
+    __table_args__ = (Index(None, "account"), CheckConstraint("amount_minor <> 0", name="amount"))
+
+
+class Unsealed(Base):
+    """Posted and waiting for its number: the sealer's inbox, filled in the posting transaction."""
+
+    __tablename__ = "ledger_unsealed"
+    transaction_id: Mapped[PrimaryId] = mapped_column(ForeignKey("ledger_transactions.id"))
+    campaign_id: Mapped[Id]
+
+
+class Seal(Base):
+    """A ledger transaction's number in its campaign's log, without gaps from 1, and its leaf hash."""
+
+    __tablename__ = "seals"
+    campaign_id: Mapped[PrimaryId] = mapped_column(ForeignKey("campaigns.id"))
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    transaction_id: Mapped[Id] = mapped_column(ForeignKey("ledger_transactions.id"), unique=True)
+    leaf_hash: Mapped[bytes]
+    sealed_at: Mapped[CreatedAt]
+
+
+class LedgerHead(Base):
+    """How long a campaign's log is; its row lock makes the sealer single."""
+
+    __tablename__ = "ledger_heads"
+    campaign_id: Mapped[PrimaryId] = mapped_column(ForeignKey("campaigns.id"))
+    size: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+
+class Tally(Base):
+    """What the ledger adds up to for a scope (``campaign`` or ``stream``) after its newest sealed transaction."""
+
+    __tablename__ = "tallies"
+    scope_id: Mapped[PrimaryId]
+    campaign_id: Mapped[Id] = mapped_column(ForeignKey("campaigns.id"))
+    seq: Mapped[int] = mapped_column(BigInteger)
+    raised_minor: Mapped[Minor]
+    sales_minor: Mapped[Minor]
+    orders: Mapped[int] = mapped_column(BigInteger)
+    units: Mapped[int] = mapped_column(BigInteger)
+
+
+class TallyHistory(Base):
+    """Every tally ever published, so that any number seen on a screen can be recomputed from the ledger."""
+
+    __tablename__ = "tally_history"
+    scope_id: Mapped[PrimaryId]
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    raised_minor: Mapped[Minor]
+    sales_minor: Mapped[Minor]
+    orders: Mapped[int] = mapped_column(BigInteger)
+    units: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[CreatedAt]

@@ -1,0 +1,192 @@
+"""Who may call what: principals, their keys, and the rule that every route names its callers.
+
+Operators, hosts, farmers and overlays prove themselves with a 256-bit random key of which we keep the SHA-256.
+Shoppers carry a token of their id and our MAC, checked without any I/O, because a rush is made of them. Whatever
+is wrong with a credential, the answer is the same.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from fastapi import Request
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from stream_events.database import Database
+from stream_events.errors import Problem
+from stream_events.ids import new_id
+from stream_events.tables import Key, Principal
+
+KEY_BYTES = 32
+SIGNATURE_BYTES = 16
+TOKEN_CHARS_MAX = 512
+
+
+class Role(StrEnum):
+    """The kinds of callers. ``PUBLIC`` is a caller without a credential."""
+
+    OPERATOR = "operator"
+    HOST = "host"
+    FARMER = "farmer"
+    OVERLAY = "overlay"
+    SHOPPER = "shopper"
+    PUBLIC = "public"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling: a principal with what it belongs to, a shopper by id, or the public."""
+
+    id: str
+    role: Role
+    host_id: str | None = None
+    farmer_id: str | None = None
+    stream_id: str | None = None
+
+
+PUBLIC = Caller("", Role.PUBLIC)
+
+
+class Signer:
+    """Sign short claims with a MAC key of the deployment; a ``purpose`` keeps one use from serving another."""
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) < KEY_BYTES:
+            raise ValueError("the signing secret must have at least 32 bytes")
+        self._secret = secret
+
+    def sign(self, purpose: str, claim: str) -> str:
+        """Return ``claim.mac``. The claim must not contain a dot."""
+        return f"{claim}.{self._mac(purpose, claim)}"
+
+    def read(self, purpose: str, token: str) -> str | None:
+        """Return the claim of a token signed for ``purpose``, or None for any other text."""
+        if len(token) > TOKEN_CHARS_MAX or not token.isascii():
+            return None
+        claim, _, mac = token.rpartition(".")
+        return claim if hmac.compare_digest(mac, self._mac(purpose, claim)) else None
+
+    def sign_until(self, purpose: str, claim: str, seconds: int) -> str:
+        """Sign a claim that ``read_until`` accepts for ``seconds`` from now."""
+        return self.sign(purpose, f"{claim}~{int(time.time()) + seconds}")
+
+    def read_until(self, purpose: str, token: str) -> str | None:
+        """Return the claim of a token of ``sign_until`` that has not run out, or None."""
+        claim, _, until = (self.read(purpose, token) or "").rpartition("~")
+        return claim if until.isdigit() and int(until) > time.time() else None
+
+    def _mac(self, purpose: str, claim: str) -> str:
+        digest = hmac.digest(self._secret, f"{purpose}\n{claim}".encode(), "sha256")
+        return base64.urlsafe_b64encode(digest[:SIGNATURE_BYTES]).rstrip(b"=").decode()
+
+
+def new_shopper(signer: Signer) -> tuple[str, str]:
+    """Return a fresh shopper id and the token that proves it."""
+    shopper_id = new_id("shp")
+    return shopper_id, signer.sign("shopper", shopper_id)
+
+
+def bearer(header: str | None) -> str | None:
+    """Return the credential of an ``Authorization: Bearer`` header, or None."""
+    scheme, _, token = (header or "").partition(" ")
+    return token if scheme.lower() == "bearer" and 0 < len(token) <= TOKEN_CHARS_MAX else None
+
+
+def unauthorized() -> Problem:
+    """Refuse a missing, unknown, expired or foreign credential: all alike, in words and in work done."""
+    return Problem(401, "unauthorized", "This needs a valid credential in the Authorization header.")
+
+
+async def caller_of(authorization: str | None, signer: Signer, database: Database) -> Caller:
+    """Return who presents this header. No header is the public; a bad credential raises 401."""
+    if authorization is None:
+        return PUBLIC
+    token = bearer(authorization)
+    if token is None:
+        raise unauthorized()
+    shopper_id = signer.read("shopper", token)
+    if shopper_id is not None:
+        return Caller(shopper_id, Role.SHOPPER)
+    digest = hashlib.sha256(token.encode()).digest()
+    async with database.begin() as sql:
+        row = (
+            await sql.execute(
+                select(Principal)
+                .join(Key, Key.principal_id == Principal.id)
+                .where(
+                    Key.secret_sha256 == digest,
+                    Key.revoked_at.is_(None),
+                    (Key.expires_at.is_(None)) | (Key.expires_at > func.now()),
+                    Principal.disabled_at.is_(None),
+                )
+            )
+        ).scalar_one_or_none()
+    if row is None:
+        raise unauthorized()
+    return Caller(row.id, Role(row.role), row.host_id, row.farmer_id, row.stream_id)
+
+
+def allow(*roles: Role) -> Callable[[Request], Coroutine[Any, Any, Caller]]:
+    """Make the dependency that lets only ``roles`` call a route and yields the ``Caller``.
+
+    Operators may call everything but what is a shopper's own. A route without this dependency fails the tests.
+    """
+    allowed = frozenset(roles)
+
+    async def caller(request: Request) -> Caller:
+        state = request.state
+        found = await caller_of(request.headers.get("authorization"), state.signer, state.database)
+        if found.role in allowed or Role.PUBLIC in allowed:
+            return found
+        if found.role is Role.PUBLIC:
+            raise unauthorized()
+        raise Problem(403, "forbidden", "This credential may not do that.")
+
+    caller.allowed_roles = allowed  # type: ignore[attr-defined]  # read by the test that walks the routes
+    return caller
+
+
+async def create_principal(  # noqa: PLR0913 - a principal belongs to at most one of these, named.
+    sql: AsyncSession,
+    role: Role,
+    name: str,
+    *,
+    host_id: str | None = None,
+    farmer_id: str | None = None,
+    stream_id: str | None = None,
+) -> tuple[str, str]:
+    """Create a principal with its first key; return its id and the secret, which is shown only now."""
+    principal_id = new_id("prn")
+    sql.add(
+        Principal(
+            id=principal_id, role=role, name=name, host_id=host_id, farmer_id=farmer_id, stream_id=stream_id
+        )
+    )
+    await sql.flush()
+    return principal_id, await add_key(sql, principal_id, role)
+
+
+async def add_key(sql: AsyncSession, principal_id: str, role: str) -> str:
+    """Give a principal another key and return its secret, which is shown only now."""
+    secret = f"se_{role}_{secrets.token_urlsafe(KEY_BYTES)}"
+    digest = hashlib.sha256(secret.encode()).digest()
+    sql.add(Key(id=new_id("key"), principal_id=principal_id, secret_sha256=digest))
+    await sql.flush()
+    return secret
+
+
+async def retire_keys(sql: AsyncSession, principal_id: str, at: datetime | None = None) -> None:
+    """Let every key of a principal end at ``at`` (now, if None): a lost or leaked key stops working."""
+    await sql.execute(
+        update(Key)
+        .where(Key.principal_id == principal_id, Key.revoked_at.is_(None))
+        .values(expires_at=at or datetime.now(UTC))
+    )

@@ -1,0 +1,78 @@
+"""The way to PostgreSQL: one engine a process, transactions in sight of the reader.
+
+Truth changes only inside ``async with database.begin() as sql`` (a SQLAlchemy session whose commit is the end
+of the block). The hot writer owns a bare asyncpg connection instead, because it reuses a handful of prepared
+statements thousands of times a second.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
+
+import asyncpg
+from sqlalchemy import BigInteger, DateTime, MetaData, String, func
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, mapped_column
+
+# Ids compare bytewise everywhere, so that "sorted" means the same in Python and in SQL (the lock order needs it).
+Id = Annotated[str, mapped_column(String(collation="C"))]
+PrimaryId = Annotated[str, mapped_column(String(collation="C"), primary_key=True)]
+Minor = Annotated[int, mapped_column(BigInteger)]
+Instant = Annotated[datetime, mapped_column(DateTime(timezone=True))]
+CreatedAt = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
+Json = Annotated[dict[str, Any], mapped_column(JSONB)]
+
+# A statement or a forgotten transaction must never hold a lock for long: everything else waits behind it.
+SERVER_SETTINGS = {
+    "timezone": "UTC",
+    "lock_timeout": "1s",
+    "statement_timeout": "10s",
+    "idle_in_transaction_session_timeout": "5s",
+}
+
+
+class Base(DeclarativeBase):
+    """The one metadata of all packages; migrations see every table through it."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: DateTime(timezone=True), dict[str, Any]: JSONB}
+
+
+class Database:
+    """PostgreSQL as the program sees it: ``begin()`` for transactions, ``connect()`` for an own connection."""
+
+    def __init__(self, url: str, *, connections_max: int = 10, application_name: str = "stream-events") -> None:
+        self.dsn = url
+        self._server_settings = {**SERVER_SETTINGS, "application_name": application_name}
+        self.engine = create_async_engine(
+            url.replace("postgresql://", "postgresql+asyncpg://", 1),
+            pool_size=connections_max,
+            max_overflow=0,
+            pool_timeout=5,
+            connect_args={"server_settings": self._server_settings},
+        )
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed when the block ends, rolled back when it raises."""
+        async with self._sessions() as session, session.begin():
+            yield session
+
+    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """Open a connection of the caller's own, outside the pool; the caller closes it."""
+        return await asyncpg.connect(self.dsn, server_settings=self._server_settings, timeout=5)
+
+    async def close(self) -> None:
+        """Close the pool; connections handed out by ``connect`` are their owners' to close."""
+        await self.engine.dispose()
