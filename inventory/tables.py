@@ -123,10 +123,14 @@ class StockMove(Base):
 
 
 class ShopperUnits(Base):
-    """Units a shopper holds or bought of one stock row: the SQL side of the per-shopper limit."""
+    """Units a shopper holds or bought of one stock row: the SQL side of the per-shopper limit.
+
+    ``limit_max`` is the limit in force at the shopper's last order; lowering an offer's limit never breaks a row.
+    """
 
     __tablename__ = "shopper_units"
     stock_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     shopper_id: Mapped[Id] = mapped_column(primary_key=True)
     units: Mapped[int]
-    __table_args__ = (CheckConstraint("units >= 0", name="units"),)
+    limit_max: Mapped[int]
+    __table_args__ = (CheckConstraint("units BETWEEN 0 AND limit_max", name="limit"),)

@@ -1,0 +1,202 @@
+"""What is on sale, in memory: the order path quotes prices and limits from here without asking SQL.
+
+The catalogue is read whole every quarter of a second (a few rows a stream), so a change made by any process is
+seen by all within that time. Stock figures in it are for showing; the gate and the guard decide.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Row, text
+
+from stream_events.database import Database
+from stream_events.errors import not_found
+from stream_events.split import ShareRule
+
+log = structlog.get_logger(__name__)
+
+REFRESH_S = 0.25
+OFFERS_MAX = 10_000
+
+_CATALOGUE = text("""
+    SELECT s.id AS stream_id, s.campaign_id, s.host_id, s.title, s.title_zh, s.state, s.goal_minor,
+           s.opens_at AS stream_opens_at, s.live_at, s.ended_at, c.currency, c.mode, c.name AS campaign_name,
+           c.name_zh AS campaign_name_zh, h.name AS host_name,
+           g.epoch, g.rel_seq, o.id AS offer_id, o.sku, o.opens_at, t.id AS terms_id, t.price_minor,
+           t.per_shopper_max, t.farmer_bp, t.beneficiary_bp, t.fees_bp, t.beneficiary_fixed_minor,
+           t.farmer_id, t.beneficiary_id, k.id AS stock_id, k.total, k.reserved, k.sold,
+           p.name, p.name_zh, p.unit, p.unit_zh, f.name AS farmer_name, f.name_zh AS farmer_name_zh, f.place,
+           b.name AS beneficiary_name, b.name_zh AS beneficiary_name_zh
+    FROM streams s
+    JOIN campaigns c ON c.id = s.campaign_id
+    JOIN hosts h ON h.id = s.host_id
+    LEFT JOIN stream_gate g ON g.stream_id = s.id
+    LEFT JOIN offers o ON o.stream_id = s.id
+    LEFT JOIN LATERAL (
+        SELECT * FROM offer_terms WHERE offer_id = o.id ORDER BY id DESC LIMIT 1
+    ) t ON true
+    LEFT JOIN stock k ON k.offer_id = o.id
+    LEFT JOIN products p ON p.id = o.product_id
+    LEFT JOIN farmers f ON f.id = t.farmer_id
+    LEFT JOIN beneficiaries b ON b.id = t.beneficiary_id
+    WHERE s.state <> 'settled' ORDER BY s.id, o.sku LIMIT :offers_max
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class OfferView:
+    """A product on the terms it is offered on now, with its stock as last read."""
+
+    sku: str
+    stock_id: int
+    terms_id: int
+    price_minor: int
+    per_shopper_max: int
+    rule: ShareRule
+    opens_at: datetime | None
+    total: int
+    reserved: int
+    sold: int
+    name: str
+    name_zh: str | None
+    unit: str
+    unit_zh: str | None
+    farmer_id: str
+    farmer_name: str
+    farmer_name_zh: str | None
+    place: str
+    beneficiary_id: str
+    beneficiary_name: str
+    beneficiary_name_zh: str | None
+
+    @property
+    def free(self) -> int:
+        """Units neither reserved nor sold when last read."""
+        return self.total - self.reserved - self.sold
+
+
+@dataclass(frozen=True, slots=True)
+class StreamView:
+    """A stream that is not settled, with its offers by SKU."""
+
+    id: str
+    campaign_id: str
+    campaign_name: str
+    campaign_name_zh: str | None
+    host_id: str
+    host_name: str
+    title: str
+    title_zh: str | None
+    state: str
+    currency: str
+    mode: str
+    goal_minor: int
+    opens_at: datetime | None
+    live_at: datetime | None
+    ended_at: datetime | None
+    epoch: int
+    rel_seq: int
+    offers: Mapping[str, OfferView]
+
+
+class Catalogue:
+    """The streams and offers of this deployment as this process last read them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._streams: dict[str, StreamView] = {}
+
+    def find(self, stream_id: str) -> StreamView | None:
+        """Return a stream, or None when there is none of this id (or it is settled)."""
+        return self._streams.get(stream_id)
+
+    def stream(self, stream_id: str) -> StreamView:
+        """Return a stream; raises ``Problem`` 404."""
+        found = self._streams.get(stream_id)
+        if found is None:
+            raise not_found("stream")
+        return found
+
+    def streams(self) -> list[StreamView]:
+        """Return all streams, in id order."""
+        return list(self._streams.values())
+
+    async def refresh(self) -> None:
+        """Read everything anew; whoever changed something calls this to see it at once."""
+        async with self._database.begin() as sql:
+            rows = (await sql.execute(_CATALOGUE, {"offers_max": OFFERS_MAX})).all()
+        offers: dict[str, dict[str, OfferView]] = {}
+        firsts: dict[str, Row[Any]] = {}
+        for row in rows:
+            firsts.setdefault(row.stream_id, row)
+            own = offers.setdefault(row.stream_id, {})
+            if row.stock_id is not None and row.terms_id is not None:
+                own[row.sku] = _offer(row)
+        self._streams = {
+            stream_id: _stream(row, offers[stream_id]) for stream_id, row in firsts.items()
+        }
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep the catalogue fresh until ``stop``; an unreachable database leaves the last one standing."""
+        while not stop.is_set():
+            await asyncio.sleep(REFRESH_S)
+            try:
+                await self.refresh()
+            except Exception as error:  # noqa: BLE001 - the next round tries again; readiness tells on it.
+                log.warning("catalogue_stale", error=repr(error))
+
+
+def _offer(row: Row[Any]) -> OfferView:
+    rule = ShareRule(
+        row.farmer_bp, row.beneficiary_bp, row.fees_bp, row.beneficiary_fixed_minor
+    )
+    return OfferView(
+        sku=row.sku,
+        stock_id=row.stock_id,
+        terms_id=row.terms_id,
+        price_minor=row.price_minor,
+        per_shopper_max=row.per_shopper_max,
+        rule=rule,
+        opens_at=row.opens_at,
+        total=row.total,
+        reserved=row.reserved,
+        sold=row.sold,
+        name=row.name,
+        name_zh=row.name_zh,
+        unit=row.unit,
+        unit_zh=row.unit_zh,
+        farmer_id=row.farmer_id,
+        farmer_name=row.farmer_name,
+        farmer_name_zh=row.farmer_name_zh,
+        place=row.place,
+        beneficiary_id=row.beneficiary_id,
+        beneficiary_name=row.beneficiary_name,
+        beneficiary_name_zh=row.beneficiary_name_zh,
+    )
+
+
+def _stream(row: Row[Any], offers: dict[str, OfferView]) -> StreamView:
+    return StreamView(
+        id=row.stream_id,
+        campaign_id=row.campaign_id,
+        campaign_name=row.campaign_name,
+        campaign_name_zh=row.campaign_name_zh,
+        host_id=row.host_id,
+        host_name=row.host_name,
+        title=row.title,
+        title_zh=row.title_zh,
+        state=row.state,
+        currency=row.currency,
+        mode=row.mode,
+        goal_minor=row.goal_minor,
+        opens_at=row.stream_opens_at,
+        live_at=row.live_at,
+        ended_at=row.ended_at,
+        epoch=row.epoch or 0,
+        rel_seq=row.rel_seq or 0,
+        offers=offers,
+    )

@@ -1,0 +1,35 @@
+"""Alembic's way in: it sees every package's tables, which is why migrations live in the roof."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection
+
+import inventory.tables
+import orders.tables
+import realtime.tables
+import stream_events.tables  # noqa: F401 - imported, like the others, for the tables they declare
+from stream_events.database import Base, Database
+
+
+def run(connection: Connection) -> None:
+    """Run the migrations in one transaction: all of them or none."""
+    context.configure(connection=connection, target_metadata=Base.metadata, compare_type=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def run_on(url: str) -> None:
+    """Open an engine of our own, because the command line hands over only an address."""
+    database = Database(url, connections_max=1)
+    async with database.engine.connect() as connection:
+        await connection.run_sync(run)
+        await connection.commit()
+    await database.close()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    run(given)
+else:
+    asyncio.run(run_on(context.config.attributes["url"]))
