@@ -5,9 +5,6 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection
 
-import inventory.tables
-import orders.tables
-import realtime.tables
 import stream_events.tables  # noqa: F401 - imported, like the others, for the tables they declare
 from stream_events.database import Base, Database
 

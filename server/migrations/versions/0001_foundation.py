@@ -1,4 +1,4 @@
-"""The foundation: every table of the first release.
+"""The foundation: every table of the first release."""
 
 import sqlalchemy as sa
 from alembic import op
