@@ -1,0 +1,1 @@
+"""Measurements beside a yardstick: a figure alone says nothing about another machine."""

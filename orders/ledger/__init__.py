@@ -1,0 +1,1 @@
+"""The books: entries once posted never change, so that anyone can add them up again."""

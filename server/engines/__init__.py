@@ -1,0 +1,1 @@
+"""The engines that come along: found, started, adopted and stopped here, so a newcomer installs none."""
