@@ -5,6 +5,7 @@ run and has a database for each xdist worker; each worker has a Valkey of its ow
 know no borders. Everything lives on the one session loop: connections must not outlive the loop they were made on.
 """
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -24,6 +25,7 @@ from redis.asyncio import Redis
 import orders.tables  # noqa: F401 - imported for the tables it declares, as is the next
 import realtime.tables  # noqa: F401
 from server.embedded import Engines, start_engines
+from server.migrate import upgrade
 from stream_events.access import Signer
 from stream_events.database import Base, Database
 from stream_events.limits import Limits
@@ -82,7 +84,7 @@ async def database_url(engines: Engines) -> AsyncIterator[str]:
     name = f"test_{secrets.token_hex(6)}"
     await server.execute(f'CREATE DATABASE "{name}"')
     url = _with_database(engines.database_url, name)
-    await _make_schema(url)
+    await asyncio.to_thread(upgrade, url)  # Alembic brings an event loop of its own
     yield url
     await server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     await server.close()
@@ -91,20 +93,6 @@ async def database_url(engines: Engines) -> AsyncIterator[str]:
 def _with_database(url: str, name: str) -> str:
     base, mark, query = url.partition("?")
     return f"{base.rpartition('/')[0]}/{name}{mark}{query}"
-
-
-async def _make_schema(url: str) -> None:
-    try:
-        from server.migrate import upgrade  # noqa: PLC0415 - Alembic is for those who ask for a database
-    except ModuleNotFoundError:
-        bare = Database(url)
-        async with bare.engine.begin() as connection:
-            await connection.run_sync(Base.metadata.create_all)
-        await bare.close()
-        return
-    found = upgrade(url)
-    if found is not None:
-        await found
 
 
 # Deleting from empty tables costs nothing, where TRUNCATE would sync a hundred files to disk. The triggers that

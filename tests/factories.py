@@ -3,18 +3,20 @@
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory.tables import Offer, OfferTerms, Product, Stock, StreamGate
 from stream_events.access import Role, Signer, create_principal, new_shopper
-from stream_events.database import Database
+from stream_events.database import Base, Database
 from stream_events.ids import new_id
 from stream_events.tables import Beneficiary, Campaign, Farmer, Host, Stream
 
 SKU = "PEANUT-5KG"
+
+Added = TypeVar("Added", bound=Base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +207,12 @@ async def seed_sale(
 
 
 async def _add(
-    sql: AsyncSession, table: type[Any], prefix: str, fields: dict[str, Any], given: dict[str, Any]
-) -> Any:
+    sql: AsyncSession,
+    table: type[Added],
+    prefix: str,
+    fields: dict[str, Any],
+    given: dict[str, Any],
+) -> Added:
     row = table(**{"id": new_id(prefix), **fields, **given})
     sql.add(row)
     await sql.flush()
