@@ -18,7 +18,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("stream_events", "inventory", "orders", "realtime", "server")
 # A migration is one long dated list of statements, written by Alembic and never read as a whole.
 GENERATED = ROOT / "server" / "migrations" / "versions"
-SOCKET_CORE = ("realtime.gateway", "realtime.hub", "realtime.frames")
 PURE = (
     "orders.pricing",
     "orders.lifecycle",
@@ -28,9 +27,6 @@ PURE = (
     "stream_events.split",
     "stream_events.money",
 )
-NOT_YET: frozenset[str] = frozenset({"realtime.gateway", "realtime.hub", "realtime.frames"})
-"""Modules that the contracts name ahead of their being written; a name leaves when its file comes."""
-
 LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 CODE = {".py", ".lua", ".js", ".mjs"}
@@ -82,18 +78,8 @@ def test_a_planted_import_is_caught(tmp_path: Path, file: str, line: str, contra
     assert re.search(rf"{contract}.* BROKEN", done.stdout), done.stdout
 
 
-@pytest.mark.parametrize("module", [*SOCKET_CORE, *PURE])
-def test_what_the_contracts_name_exists(module: str) -> None:
-    if not path_of(module).exists():
-        if module in NOT_YET:
-            pytest.skip(f"{module} is not written yet")
-        pytest.fail(f"{module} has gone, and the contract about it guards nothing now")
-
-
 @pytest.mark.parametrize("module", PURE)
 def test_pure_modules_import_only_the_standard_library(module: str) -> None:
-    if not path_of(module).exists():
-        pytest.skip(f"{module} is not written yet")
     assert impure_imports(module, path_of(module).read_text("utf-8")) == []
 
 

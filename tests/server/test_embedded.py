@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from server.embedded import EngineError, Engines, attach_engines, start_engines
 from server.engines import gate, processes, programs, sql
 from server.engines.folder import peek_folder
+from tests.ordinary_user import python_for_nobody
 
 ROOT = Path(__file__).resolve().parents[2]
 AS_ROOT = os.geteuid() == 0
@@ -176,19 +177,17 @@ async def test_a_database_server_killed_with_its_owner_comes_back(data_dir: Path
 
 def test_a_stranger_with_a_recorded_process_id_is_left_alone(data_dir: Path) -> None:
     start_engines(data_dir).stop()
-    stranger = subprocess.Popen(
-        ["/bin/sleep", "60"],
-        **({"user": "nobody"} if AS_ROOT else {}),  # type: ignore[call-overload]
-    )
-    lines = [str(stranger.pid), str(data_dir / "sql"), "1", "5432", "", "", "", "ready"]
-    (data_dir / "sql" / "postmaster.pid").write_text("\n".join(lines), "utf-8")
-    (data_dir / "gate" / "gate.pid").write_text(str(stranger.pid), "utf-8")
-    assert attach_engines(data_dir) is None
-    with start_engines(data_dir) as engines:
-        assert stranger.pid not in [process.pid for process in engines.processes]
-    assert stranger.poll() is None
-    stranger.kill()
-    stranger.wait()
+    with subprocess.Popen(["/bin/sleep", "60"], user="nobody" if AS_ROOT else None) as stranger:
+        lines = [str(stranger.pid), str(data_dir / "sql"), "1", "5432", "", "", "", "ready"]
+        (data_dir / "sql" / "postmaster.pid").write_text("\n".join(lines), "utf-8")
+        (data_dir / "gate" / "gate.pid").write_text(str(stranger.pid), "utf-8")
+        try:
+            assert attach_engines(data_dir) is None
+            with start_engines(data_dir) as engines:
+                assert stranger.pid not in [process.pid for process in engines.processes]
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
 
 
 def test_a_second_server_on_the_same_folder_is_refused(data_dir: Path) -> None:
@@ -337,7 +336,7 @@ async def test_an_ordinary_user_starts_and_stops_them(data_dir: Path) -> None:
         shutil.copytree(source, base / "code" / source.name)
     (base / "home").mkdir()
     shutil.chown(base / "home", "nobody")
-    python = _python_for_nobody(base)
+    python = python_for_nobody(base)
     for _ in range(2):
         done = await asyncio.to_thread(
             subprocess.run,
@@ -363,21 +362,3 @@ def _site_packages() -> Path:
     if spec is None or spec.origin is None:
         pytest.skip("there is no engine wheel for this platform")
     return Path(spec.origin).parents[1]
-
-
-def _python_for_nobody(folder: Path) -> str:
-    """Return an interpreter that a user without rights may run; ours can lie in a private home."""
-    for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-        try:
-            probe = subprocess.run(
-                [python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"],
-                user="nobody",
-                cwd=folder,
-                capture_output=True,
-                check=False,
-            )
-        except OSError:
-            continue
-        if probe.returncode == 0:
-            return python
-    pytest.skip("no Python 3.11 or newer that an ordinary user may run is on this machine")
