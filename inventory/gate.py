@@ -182,7 +182,9 @@ class Connection:
             raise GateShut("Redis cannot be reached") from error
         text = info.decode() if isinstance(info, bytes) else str(getattr(info, "data", info))
         self.run_id = next(
-            line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("run_id:")
+            line.partition(":")[2].strip()
+            for line in text.splitlines()
+            if line.startswith("run_id:")
         )
         self.seen.clear()
         self._connection = connection
@@ -214,7 +216,9 @@ class Gate:
     async def confirm(self, stream_id: str, holds: Sequence[tuple[bytes, str]]) -> int:
         """Forget holds (op, adm) that SQL has; return how many there were."""
         keys = GateKeys.of(stream_id)
-        reply = await self._desk.call(self._scripts["confirm"], (keys.hold, keys.gate), _in_hex(holds))
+        reply = await self._desk.call(
+            self._scripts["confirm"], (keys.hold, keys.gate), _in_hex(holds)
+        )
         return int(reply[1])
 
     async def credit(self, stream_id: str, holds: Sequence[tuple[bytes, str]]) -> int:
@@ -274,7 +278,9 @@ class Gate:
         found: list[Hold] = []
         cursor = 0
         while len(found) < holds_max:
-            reply = await self._desk.command("HSCAN", GateKeys.of(stream_id).hold, cursor, "COUNT", 500)
+            reply = await self._desk.command(
+                "HSCAN", GateKeys.of(stream_id).hold, cursor, "COUNT", 500
+            )
             cursor, flat = int(reply[0]), reply[1]
             for op, packed in zip(flat[::2], flat[1::2], strict=True):
                 hold = msgspec.msgpack.decode(packed, type=list[Any])
@@ -319,7 +325,13 @@ class Gate:
             if (run_id or b"").decode() != connection.run_id:
                 raise GateShut("Redis has restarted since this gate was installed")
         items = [
-            (a.op.hex(), a.fingerprint.hex(), a.adm, a.shopper_id, *(part for line in a.lines for part in line))
+            (
+                a.op.hex(),
+                a.fingerprint.hex(),
+                a.adm,
+                a.shopper_id,
+                *(part for line in a.lines for part in line),
+            )
             for a in admissions
         ]
         reply = await connection.call(
@@ -331,7 +343,8 @@ class Gate:
             raise GateSteppedBack
         connection.seen[stream_id] = (epoch, ver)
         return [
-            _read(answer, admission) for answer, admission in zip(reply[2:], admissions, strict=True)
+            _read(answer, admission)
+            for answer, admission in zip(reply[2:], admissions, strict=True)
         ]
 
 

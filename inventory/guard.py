@@ -88,7 +88,11 @@ async def sell_late(sql: AsyncSession, source_id: str) -> bool:
         for move in moves:
             taken = await sql.execute(
                 _TAKE_UNITS,
-                {"stock_id": move.stock_id, "shopper_id": move.shopper_id, "quantity": move.quantity},
+                {
+                    "stock_id": move.stock_id,
+                    "shopper_id": move.shopper_id,
+                    "quantity": move.quantity,
+                },
             )
             if taken.rowcount == 0:  # type: ignore[attr-defined]
                 await attempt.rollback()
@@ -133,7 +137,8 @@ async def change_total(sql: AsyncSession, stream_id: str, sku: str, delta: int) 
             sold=row.sold,
         )
     await sql.execute(
-        text("UPDATE stock SET total = total + :delta WHERE id = :id"), {"delta": delta, "id": row.id}
+        text("UPDATE stock SET total = total + :delta WHERE id = :id"),
+        {"delta": delta, "id": row.id},
     )
     number = (await sql.execute(_NUMBER, {"stream_id": stream_id, "count": 1})).scalar_one()
     await sql.execute(

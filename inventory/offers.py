@@ -151,9 +151,7 @@ class Catalogue:
 
 
 def _offer(row: Row[Any]) -> OfferView:
-    rule = ShareRule(
-        row.farmer_bp, row.beneficiary_bp, row.fees_bp, row.beneficiary_fixed_minor
-    )
+    rule = ShareRule(row.farmer_bp, row.beneficiary_bp, row.fees_bp, row.beneficiary_fixed_minor)
     return OfferView(
         sku=row.sku,
         stock_id=row.stock_id,

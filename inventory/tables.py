@@ -6,7 +6,15 @@ lock the same stream and stock rows thousands of times a second. The checker pro
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stream_events.database import Base, CreatedAt, Id, Minor, PrimaryId
@@ -80,7 +88,9 @@ class Stock(Base):
     gate_epoch: Mapped[int] = mapped_column(BigInteger)
     __table_args__ = (
         UniqueConstraint("stream_id", "sku"),
-        CheckConstraint("reserved >= 0 AND sold >= 0 AND reserved + sold <= total", name="never_oversold"),
+        CheckConstraint(
+            "reserved >= 0 AND sold >= 0 AND reserved + sold <= total", name="never_oversold"
+        ),
         {"postgresql_with": {"fillfactor": "10"}},  # the hottest rows: room for in-page updates
     )
 
@@ -117,7 +127,10 @@ class StockMove(Base):
         CheckConstraint("(kind IN ('X', 'L', 'T', 'A')) = (rel_seq IS NOT NULL)", name="numbered"),
         CheckConstraint("kind = 'A' OR quantity > 0", name="quantity"),
         Index(
-            "ix_stock_moves_adjustments", "stream_id", "rel_seq", postgresql_where=text("rel_seq IS NOT NULL")
+            "ix_stock_moves_adjustments",
+            "stream_id",
+            "rel_seq",
+            postgresql_where=text("rel_seq IS NOT NULL"),
         ),
     )
 

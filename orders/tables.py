@@ -7,7 +7,16 @@ the reason given in ``inventory.tables``; the checker proves their references.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -51,7 +60,9 @@ class Order(Base):
     fulfilment: Mapped[str] = mapped_column(server_default="NONE")
     __table_args__ = (
         CheckConstraint("total_minor > 0", name="total"),
-        CheckConstraint("received_minor >= 0 AND refunded_minor BETWEEN 0 AND received_minor", name="money"),
+        CheckConstraint(
+            "received_minor >= 0 AND refunded_minor BETWEEN 0 AND received_minor", name="money"
+        ),
         CheckConstraint("state <> 'AWAITING_PAYMENT' OR pay_by IS NOT NULL", name="deadline"),
         # The pacer's queue, the expirer's clock, and the few orders that wait for Stripe's word.
         Index("ix_orders_queue", "id", postgresql_where=text("state = 'RESERVED'")),
@@ -129,7 +140,9 @@ class PayAttempt(Base):
             name="state",
         ),
         CheckConstraint("tries BETWEEN 1 AND 3", name="tries"),
-        Index("ix_pay_attempts_creating", "created_at", postgresql_where=text("state = 'CREATING'")),
+        Index(
+            "ix_pay_attempts_creating", "created_at", postgresql_where=text("state = 'CREATING'")
+        ),
     )
 
 

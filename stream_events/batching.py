@@ -69,7 +69,9 @@ class Batch(Generic[Item, Result]):
                     return
                 self._wake.clear()
                 await self._wake.wait()
-            taken = [self._waiting.popleft() for _ in range(min(self._batch_max, len(self._waiting)))]
+            taken = [
+                self._waiting.popleft() for _ in range(min(self._batch_max, len(self._waiting)))
+            ]
             try:
                 results = await self._work([item for item, _ in taken])
             except Exception as error:  # noqa: BLE001 - handed to every caller of this call, none is lost.

@@ -45,13 +45,18 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: DateTime(timezone=True), dict[str, Any]: JSONB}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+    }
 
 
 class Database:
     """PostgreSQL as the program sees it: ``begin()`` for transactions, ``connect()`` for an own connection."""
 
-    def __init__(self, url: str, *, connections_max: int = 10, application_name: str = "stream-events") -> None:
+    def __init__(
+        self, url: str, *, connections_max: int = 10, application_name: str = "stream-events"
+    ) -> None:
         self.dsn = url
         self._server_settings = {**SERVER_SETTINGS, "application_name": application_name}
         self.engine = create_async_engine(

@@ -71,7 +71,9 @@ class Stream(Base):
     ended_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
     __table_args__ = (
-        CheckConstraint("state IN ('draft', 'scheduled', 'live', 'ended', 'settled')", name="state"),
+        CheckConstraint(
+            "state IN ('draft', 'scheduled', 'live', 'ended', 'settled')", name="state"
+        ),
         CheckConstraint("goal_minor >= 0", name="goal"),
     )
 

@@ -21,7 +21,7 @@ _RECORD = """
         RETURN NULL;
     END $$
 """
-_APPEND_ONLY = ("ledger_transactions", "ledger_entries", "seals", "tally_history", "stock_moves", "order_keys")
+_APPEND_ONLY = ("ledger_transactions", "ledger_entries", "seals", "tally_history", "stock_moves")
 
 
 def upgrade() -> None:

@@ -1,0 +1,79 @@
+"""The writer's statements: few, prepared once, each for a whole batch."""
+
+INSERT_KEYS = """
+    INSERT INTO order_keys (op, stream_id, fingerprint, outcome, adm, order_id)
+    SELECT k.op, $1, k.fingerprint, 'PLACED', k.adm, k.order_id
+    FROM unnest($2::bytea[], $3::bytea[], $4::text[], $5::text[]) AS k (op, fingerprint, adm, order_id)
+    ON CONFLICT (op) DO NOTHING RETURNING op
+"""
+
+KNOWN_KEYS = """
+    SELECT k.op, k.fingerprint, k.outcome, k.adm, k.order_id, o.total_minor, o.currency, o.place, o.placed_at,
+           l.skus, l.quantities, l.amounts
+    FROM order_keys k
+    LEFT JOIN orders o ON o.id = k.order_id
+    LEFT JOIN LATERAL (
+        SELECT array_agg(s.sku ORDER BY s.sku) AS skus, array_agg(x.quantity ORDER BY s.sku) AS quantities,
+               array_agg(x.amount_minor ORDER BY s.sku) AS amounts
+        FROM order_lines x JOIN stock s ON s.id = x.stock_id WHERE x.order_id = k.order_id
+    ) l ON true
+    WHERE k.op = ANY($1::bytea[])
+"""
+
+# Only ever run by the transaction that inserted these keys: a refused order leaves no trace.
+DELETE_KEYS = "DELETE FROM order_keys WHERE op = ANY($1::bytea[])"
+
+INSERT_ORDERS = """
+    WITH placed AS (
+        INSERT INTO orders (id, stream_id, shopper_id, state, total_minor, currency, place, placed_at)
+        SELECT o.id, $1, o.shopper_id, 'RESERVED', o.total_minor, $2, o.place, o.placed_at
+        FROM unnest($3::text[], $4::text[], $5::bigint[], $6::int[], $7::timestamptz[])
+          AS o (id, shopper_id, total_minor, place, placed_at)
+    ), lines AS (
+        INSERT INTO order_lines (order_id, stock_id, terms_id, quantity, amount_minor)
+        SELECT * FROM unnest($8::text[], $9::bigint[], $10::bigint[], $11::int[], $12::bigint[])
+    )
+    INSERT INTO stock_moves (source_id, stock_id, kind, stream_id, quantity, shopper_id)
+    SELECT m.order_id, m.stock_id, 'R', $1, m.quantity, m.shopper_id
+    FROM unnest($8::text[], $9::bigint[], $11::int[], $13::text[])
+      AS m (order_id, stock_id, quantity, shopper_id)
+"""
+
+TAKE_SHOPPER_UNITS = """
+    WITH taken AS (
+        INSERT INTO shopper_units AS u (stock_id, shopper_id, units, limit_max)
+        SELECT * FROM unnest($1::bigint[], $2::text[], $3::int[], $4::int[])
+        ON CONFLICT (stock_id, shopper_id) DO UPDATE
+        SET units = u.units + excluded.units, limit_max = greatest(u.limit_max, excluded.limit_max)
+        WHERE u.units + excluded.units <= excluded.limit_max
+        RETURNING 1
+    )
+    SELECT count(*) FROM taken
+"""
+
+LOCK_SHOPPER_UNITS = """
+    SELECT u.stock_id, u.shopper_id, u.units
+    FROM shopper_units u JOIN unnest($1::bigint[], $2::text[]) AS w (stock_id, shopper_id)
+      USING (stock_id, shopper_id)
+    ORDER BY u.stock_id, u.shopper_id FOR NO KEY UPDATE OF u
+"""
+
+LOCK_STOCK = """
+    SELECT id, gate_epoch, total - reserved - sold AS free
+    FROM stock WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
+# This statement alone makes overselling impossible, whatever Redis says.
+GUARD = """
+    UPDATE stock SET reserved = reserved + $3
+    WHERE id = $1 AND gate_epoch = $2 AND reserved + sold + $3 <= total
+"""
+
+TOMBSTONES = """
+    INSERT INTO order_keys (op, stream_id, fingerprint, outcome, adm)
+    SELECT k.op, $1, k.fingerprint, 'ABORTED', k.adm
+    FROM unnest($2::bytea[], $3::bytea[], $4::text[]) AS k (op, fingerprint, adm)
+    ON CONFLICT (op) DO NOTHING
+"""
+
+FATES = "SELECT op, outcome, adm FROM order_keys WHERE op = ANY($1::bytea[])"
