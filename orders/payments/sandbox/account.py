@@ -18,7 +18,7 @@ from orders.payments.sandbox.errors import ApiError, internal
 from orders.payments.sandbox.faults import Faults, RateLimit
 from orders.payments.sandbox.forms import texts
 from orders.payments.sandbox.journal import FileJournal, NoJournal
-from orders.payments.sandbox.reads import expanded
+from orders.payments.sandbox.reads import expanded, refuse_unexpandable
 from orders.payments.sandbox.records import StoredAnswer
 
 Effect = Callable[[Books, Call], Any]
@@ -80,6 +80,7 @@ class Account:
 
     def read(self, effect: Effect, call: Call) -> Answer:
         """A GET. Raises ApiError."""
+        refuse_unexpandable(call)
         return Answer(200, self._encode(effect(self.books, call), call))
 
     async def write(self, effect: Effect, call: Call, key: str | None, form: bytes) -> Answer:
@@ -121,11 +122,11 @@ class Account:
     async def _perform(
         self, effect: Effect, call: Call, key: str | None, fingerprint: str
     ) -> Answer:
-        if self.faults.latency_ms:
+        if self.faults.latency_ms and call.ours:
             await asyncio.sleep(self.faults.latency_ms / 1000)
         answer, stored = self._effect(effect, call)
         failed, unanswered = False, False
-        if stored:
+        if stored and call.ours:
             failed, unanswered = self.faults.after_effect(call.endpoint)
         if failed:
             answer = Answer(500, internal(stored=True).body())
@@ -143,11 +144,15 @@ class Account:
     def _effect(self, effect: Effect, call: Call) -> tuple[Answer, bool]:
         """The answer, and whether it is one that a key keeps."""
         try:
-            self.faults.before_effect(call.endpoint)
+            refuse_unexpandable(call)
+            if call.ours:
+                self.faults.before_effect(call.endpoint)
             return Answer(200, self._encode(effect(self.books, call), call)), True
         except ApiError as error:
-            if not error.stored:
-                self.books.discard()
+            if not error.stored and self.books.discard():
+                raise RuntimeError(
+                    "a call was refused on the doorstep after it changed something"
+                ) from error
             return Answer(error.status, error.body(), headers=error.headers), error.stored
         except Exception:
             # A fault of the sandbox itself; its half-made notes must not join the next call's.

@@ -38,11 +38,14 @@ _CORS: Headers = (
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Who may call it, and what it does. `browser` routes answer to any origin and take a publishable key."""
+    """Who may call it, and what it does. `browser` routes answer to any origin and take a publishable key.
+
+    `ours` are calls the product's server makes; rate limit and faults hit these, never the crowd's browsers.
+    """
 
     effect: Effect
     caller: Literal["secret", "browser"] = "secret"
-    limited: bool = True
+    ours: bool = True
 
 
 def _authenticate(books: Any, call: Call) -> Any:
@@ -65,12 +68,10 @@ ROUTES: dict[str, Route] = {
     "GET /v1/events/:id": Route(reads.event),
     "GET /v1/balance": Route(reads.balance),
     # Shoppers' browsers make tokens at their own pace; Stripe's limit on our server does not count them.
-    "POST /v1/confirmation_tokens": Route(tokens.create, "browser", limited=False),
-    "POST /v1/test_helpers/confirmation_tokens": Route(tokens.create, limited=False),
-    "POST /sandbox/payment_intents/:id/authenticate": Route(
-        _authenticate, "browser", limited=False
-    ),
-    "POST /sandbox/payment_intents/:id/settle": Route(intents.settle, limited=False),
+    "POST /v1/confirmation_tokens": Route(tokens.create, "browser", ours=False),
+    "POST /v1/test_helpers/confirmation_tokens": Route(tokens.create, ours=False),
+    "POST /sandbox/payment_intents/:id/authenticate": Route(_authenticate, "browser", ours=False),
+    "POST /sandbox/payment_intents/:id/settle": Route(intents.settle, ours=False),
 }
 
 
@@ -130,10 +131,10 @@ class SandboxApp:
         kind = self._key_kind(headers)
         if kind == "none" or (kind == "publishable" and route.caller != "browser"):
             raise bad_key()
-        if endpoint.partition(" ")[2].startswith("/v1/") and kind == "secret":
+        ours = route.ours and kind == "secret"
+        if ours:
             self.account.faults.on_the_doorstep(endpoint)
-            if route.limited:
-                self.account.rate.admit(endpoint, time.monotonic())
+            self.account.rate.admit(endpoint, time.monotonic())
         if scope["method"] == "GET":
             call = self.account.call(endpoint, object_id, decode_form(scope["query_string"]))
             call.key_kind = kind
@@ -141,6 +142,7 @@ class SandboxApp:
         form = await _body(receive)
         call = self.account.call(endpoint, object_id, decode_form(form))
         call.key_kind = kind
+        call.ours = ours
         key = headers.get(b"idempotency-key")
         answer = await self.account.write(
             route.effect, call, key.decode("latin-1") if key is not None else None, form

@@ -120,10 +120,12 @@ class Books:
             self._keep_answer(answer)
         return line.events
 
-    def discard(self) -> None:
-        """Forget the notes of a call that broke off before it changed anything."""
+    def discard(self) -> bool:
+        """Forget the notes of a call that broke off; true if it had changed anything by then."""
+        changed = bool(self._changed or self._emitted)
         self._changed.clear()
         self._emitted.clear()
+        return changed
 
     def answer_of(self, key: str) -> StoredAnswer | None:
         """The stored answer under an Idempotency-Key, unless it is 24 h old and pruned."""

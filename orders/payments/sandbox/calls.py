@@ -21,4 +21,5 @@ class Call:
     processing_delay_ms: int
     refund_delay_ms: int
     key_kind: KeyKind = "secret"
+    ours: bool = True
     expand: list[str] = field(default_factory=list)

@@ -59,6 +59,7 @@ def create(books: Books, call: Call) -> PaymentIntent:
     if text(params, "confirmation_method") not in (None, "automatic"):
         raise invalid("confirmation_method", "The sandbox confirms automatically.")
     confirm_now = boolean(params, "confirm", default=False)
+    boolean(params, "error_on_requires_action", default=False)
     if not confirm_now and text(params, "confirmation_token"):
         raise invalid("confirmation_token", "A confirmation_token needs confirm=true.")
     payment_method = text(params, "payment_method")
@@ -99,6 +100,7 @@ def create(books: Books, call: Call) -> PaymentIntent:
 def confirm(books: Books, call: Call) -> PaymentIntent:
     """POST /v1/payment_intents/:id/confirm; a declined one may be confirmed again with another token."""
     refuse_unknown(call.params, _CONFIRM)
+    boolean(call.params, "error_on_requires_action", default=False)
     record = find(books, call.object_id)
     if record.intent.status not in _CONFIRMABLE:
         raise unexpected_state(record.intent, "confirm")

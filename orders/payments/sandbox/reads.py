@@ -20,7 +20,7 @@ _PAGE: Spec = {
     "limit": "text",
     "starting_after": "text",
 }
-_EXPANDABLE = ("latest_charge", "latest_charge.balance_transaction")
+_EXPANDABLE_OF_INTENT = ("latest_charge", "latest_charge.balance_transaction")
 _EXPANDABLE_OF_CHARGE = ("balance_transaction",)
 
 T = TypeVar("T")
@@ -121,6 +121,20 @@ def balance(_books: Books, call: Call) -> dict[str, Any]:
     return {"object": "balance", "available": [], "livemode": False, "pending": []}
 
 
+def refuse_unexpandable(call: Call) -> None:
+    """Raise ApiError for an expansion we do not have, before the call has any effect."""
+    path = call.endpoint.partition(" ")[2]
+    allowed: tuple[str, ...] = ()
+    if path.startswith("/v1/payment_intents"):
+        allowed = _EXPANDABLE_OF_INTENT
+    elif path.startswith("/v1/charges"):
+        allowed = _EXPANDABLE_OF_CHARGE
+    prefix = "data." if call.endpoint == "GET /v1/payment_intents" else ""
+    for name in call.expand:
+        if name not in [prefix + known for known in allowed]:
+            raise ApiError(400, f"This property cannot be expanded ({name[:60]}).", param="expand")
+
+
 def expanded(books: Books, found: Any, expand: list[str], prefix: str = "") -> Any:
     """The object, or a copy of it with its charge and the charge's balance transaction in place of ids."""
     names = [name.removeprefix(prefix) for name in expand]
@@ -129,16 +143,11 @@ def expanded(books: Books, found: Any, expand: list[str], prefix: str = "") -> A
     if isinstance(found, Page):
         data = [expanded(books, item, names, "data.") for item in found.data]
         return msgspec.structs.replace(found, data=data)
-    allowed: tuple[str, ...] = _EXPANDABLE if isinstance(found, PaymentIntent) else ()
-    allowed = _EXPANDABLE_OF_CHARGE if isinstance(found, Charge) else allowed
-    for name in names:
-        if name not in allowed:
-            raise ApiError(400, f"This property cannot be expanded ({name[:60]}).", param="expand")
     if isinstance(found, Charge):
         return _with_balance(found)
     if isinstance(found, PaymentIntent) and isinstance(found.latest_charge, str):
         charge_found = books.charges[found.latest_charge]
-        if _EXPANDABLE[1] in names:
+        if _EXPANDABLE_OF_INTENT[1] in names:
             charge_found = _with_balance(charge_found)
         return msgspec.structs.replace(found, latest_charge=charge_found)
     return found
