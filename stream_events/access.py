@@ -12,11 +12,12 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -53,6 +54,11 @@ class Caller:
 
 
 PUBLIC = Caller("", Role.PUBLIC)
+
+_BEARER = HTTPBearer(
+    auto_error=False,
+    description="A key (`se_…`) of an operator, host, farmer or overlay, or a shopper's token.",
+)
 
 
 class Signer:
@@ -102,7 +108,9 @@ def bearer(header: str | None) -> str | None:
 
 def unauthorized() -> Problem:
     """Refuse a missing, unknown, expired or foreign credential: all alike, in words and in work done."""
-    return Problem(401, "unauthorized", "This needs a valid credential in the Authorization header.")
+    return Problem(
+        401, "unauthorized", "This needs a valid credential in the Authorization header."
+    )
 
 
 async def caller_of(authorization: str | None, signer: Signer, database: Database) -> Caller:
@@ -137,11 +145,15 @@ async def caller_of(authorization: str | None, signer: Signer, database: Databas
 def allow(*roles: Role) -> Callable[[Request], Coroutine[Any, Any, Caller]]:
     """Make the dependency that lets only ``roles`` call a route and yields the ``Caller``.
 
-    Operators may call everything but what is a shopper's own. A route without this dependency fails the tests.
+    Nobody is let in without being named, operators neither. A route without this dependency fails the tests.
     """
     allowed = frozenset(roles)
 
-    async def caller(request: Request) -> Caller:
+    # The scheme is there for OpenAPI alone: it reads the header and decides nothing.
+    async def caller(
+        request: Request,
+        _scheme: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None,
+    ) -> Caller:
         state = request.state
         found = await caller_of(request.headers.get("authorization"), state.signer, state.database)
         if found.role in allowed or Role.PUBLIC in allowed:
@@ -154,7 +166,7 @@ def allow(*roles: Role) -> Callable[[Request], Coroutine[Any, Any, Caller]]:
     return caller
 
 
-async def create_principal(  # noqa: PLR0913 - a principal belongs to at most one of these, named.
+async def create_principal(
     sql: AsyncSession,
     role: Role,
     name: str,
@@ -167,7 +179,12 @@ async def create_principal(  # noqa: PLR0913 - a principal belongs to at most on
     principal_id = new_id("prn")
     sql.add(
         Principal(
-            id=principal_id, role=role, name=name, host_id=host_id, farmer_id=farmer_id, stream_id=stream_id
+            id=principal_id,
+            role=role,
+            name=name,
+            host_id=host_id,
+            farmer_id=farmer_id,
+            stream_id=stream_id,
         )
     )
     await sql.flush()
@@ -183,10 +200,20 @@ async def add_key(sql: AsyncSession, principal_id: str, role: str) -> str:
     return secret
 
 
-async def retire_keys(sql: AsyncSession, principal_id: str, at: datetime | None = None) -> None:
-    """Let every key of a principal end at ``at`` (now, if None): a lost or leaked key stops working."""
+async def retire_keys(sql: AsyncSession, principal_id: str, after_s: int = 0) -> None:
+    """Let every key of a principal end ``after_s`` seconds from now; one that ends sooner, or has, keeps its end."""
+    end = func.now() + timedelta(seconds=after_s)
     await sql.execute(
         update(Key)
         .where(Key.principal_id == principal_id, Key.revoked_at.is_(None))
-        .values(expires_at=at or datetime.now(UTC))
+        .values(expires_at=func.least(Key.expires_at, end))  # PostgreSQL's LEAST passes over NULL
+    )
+
+
+async def revoke_keys(sql: AsyncSession, principal_id: str) -> None:
+    """Revoke every key of a principal for good: what was leaked or lost stops working with this transaction."""
+    await sql.execute(
+        update(Key)
+        .where(Key.principal_id == principal_id, Key.revoked_at.is_(None))
+        .values(revoked_at=func.now())
     )

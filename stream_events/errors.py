@@ -5,7 +5,8 @@ plain FastAPI routes and on the hot path that steps outside of them.
 """
 
 import random
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 from fastapi import FastAPI, Request
@@ -28,6 +29,7 @@ TITLES = {
     422: "Unprocessable content",
     425: "Too early",
     429: "Too many requests",
+    500: "Internal error",
     503: "Service unavailable",
 }
 
@@ -57,6 +59,8 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem, and so do
 
     def headers(self) -> dict[str, str]:
         """Return the headers that go with it: ``Retry-After`` in whole seconds, where waiting helps."""
+        if self.status == 401:
+            return {"www-authenticate": "Bearer"}
         retry_after_ms = self.members.get("retry_after_ms")
         if retry_after_ms is None:
             return {}
@@ -78,13 +82,41 @@ def respond(problem: Problem) -> Response:
     return Response(problem.body(), problem.status, problem.headers(), MEDIA_TYPE)
 
 
+_DOCUMENT: Final = {
+    "type": "object",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        "type": {"type": "string", "examples": ["/docs/errors#not_found"]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string", "description": "Stable; programs may rely on it."},
+        "detail": {"type": "string", "description": "A sentence for people."},
+        "retry_after_ms": {"type": "integer", "description": "Where waiting helps: how long."},
+    },
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Declare refusals of a route to OpenAPI: the ``responses`` of its decorator."""
+    return {
+        status: {"description": TITLES[status], "content": {MEDIA_TYPE: {"schema": _DOCUMENT}}}
+        for status in statuses
+    }
+
+
+def _where(item: Mapping[str, Any]) -> str:
+    """Name the place of an error. It may hold a client's own field name: of any length, not even Unicode."""
+    at = ".".join(str(part) for part in item["loc"])
+    return at[:200].encode("utf-8", "replace").decode()
+
+
 def _invalid(error: RequestValidationError) -> Problem:
-    errors = [
-        {"at": ".".join(str(part) for part in item["loc"]), "why": item["msg"]} for item in error.errors()[:20]
-    ]
+    errors = [{"at": _where(item), "why": item["msg"]} for item in error.errors()[:20]]
     if any(item["type"] == "json_invalid" for item in error.errors()):
         return Problem(400, "invalid_json", "The body is not JSON.", errors=errors)
-    return Problem(422, "invalid", "The request does not fit its schema; see errors.", errors=errors)
+    return Problem(
+        422, "invalid", "The request does not fit its schema; see errors.", errors=errors
+    )
 
 
 def install(app: FastAPI) -> None:
@@ -98,6 +130,10 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return respond(_invalid(error))
 
+    async def on_broken(_: Request, __: Exception) -> Response:
+        # The framework raises the error on after this answer, so the server's log has it in full.
+        return respond(Problem(500, "internal", "Something broke on our side; it is in our log."))
+
     async def on_http(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = TITLES.get(error.status_code, "error").lower().replace(" ", "_")
@@ -108,3 +144,4 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(Exception, on_broken)

@@ -1,0 +1,192 @@
+"""The shapes of goods on the wire: products, the terms they are offered on, their stock, and the storefront."""
+
+from typing import Annotated, Final, Literal
+
+from fastapi import Path
+from pydantic import BaseModel, Field
+
+from stream_events.money import AMOUNT_MINOR_MAX
+from stream_events.schemas import (
+    Answer,
+    BeneficiaryId,
+    Body,
+    FarmerId,
+    HostName,
+    Instant,
+    Moment,
+    Name,
+    StreamState,
+    id_pattern,
+)
+from stream_events.split import WHOLE_BP
+
+UNITS_MAX: Final = 10_000_000
+PER_SHOPPER_MAX: Final = 10_000
+SKU_PATTERN: Final = "^[A-Z0-9][A-Z0-9-]{1,39}$"
+
+Sku = Annotated[str, Field(pattern=SKU_PATTERN, examples=["PEANUT-5KG"])]
+SkuPath = Annotated[str, Path(pattern=SKU_PATTERN)]
+ProductPath = Annotated[str, Path(pattern=id_pattern("prd"))]
+PriceMinor = Annotated[int, Field(ge=1, le=AMOUNT_MINOR_MAX, examples=[2990])]
+ShareBp = Annotated[int, Field(ge=0, le=WHOLE_BP)]
+Units = Annotated[int, Field(ge=1, le=UNITS_MAX, examples=[11_483])]
+
+
+class NewProduct(Body):
+    """A product to be made; its SKU is its code in every stream."""
+
+    farmer_id: FarmerId
+    sku: Sku
+    name: Annotated[Name, Field(examples=["Peanuts"])]
+    name_zh: Annotated[Name | None, Field(examples=["花生"])] = None
+    unit: Annotated[Name, Field(examples=["5 kg bag"])]
+    unit_zh: Annotated[Name | None, Field(examples=["5公斤袋"])] = None
+
+
+class ProductAnswer(Answer):
+    """The thing a farmer makes."""
+
+    id: str
+    farmer_id: str
+    sku: str
+    name: str
+    name_zh: str | None
+    unit: str
+    unit_zh: str | None
+    created_at: Moment
+
+
+class OfferTermsBody(Body):
+    """The terms of an offer in the campaign's currency; the three shares sum to 10,000 basis points.
+
+    ``total`` is how many units a new offer begins with. On an existing offer leave it out: units are added with
+    ``POST …/stock``, so that nobody who edits a price takes back units that were added meanwhile.
+    """
+
+    price_minor: PriceMinor
+    per_shopper_max: Annotated[int, Field(ge=1, le=PER_SHOPPER_MAX, examples=[5])]
+    beneficiary_id: BeneficiaryId
+    farmer_bp: Annotated[ShareBp, Field(examples=[8000])]
+    beneficiary_bp: Annotated[ShareBp, Field(examples=[1500])]
+    fees_bp: Annotated[ShareBp, Field(examples=[500])]
+    beneficiary_fixed_minor: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=AMOUNT_MINOR_MAX,
+            description="Of each unit, before the shares divide the rest.",
+        ),
+    ] = None
+    total: Units | None = None
+    opens_at: Instant | None = None
+
+
+class OfferAnswer(BaseModel):
+    """A product in a stream on the terms that count for new orders, with its stock."""
+
+    stream_id: str
+    sku: str
+    product_id: str
+    farmer_id: str
+    beneficiary_id: str
+    price_minor: int
+    currency: str
+    per_shopper_max: int
+    farmer_bp: int
+    beneficiary_bp: int
+    fees_bp: int
+    beneficiary_fixed_minor: int | None
+    opens_at: Moment | None
+    total: int
+    reserved: int
+    sold: int
+
+
+class StockChange(Body):
+    """How many units to put on sale, or with a minus to take off it.
+
+    Send ``total_before`` to make the request safe to repeat: a total that has changed meanwhile refuses it.
+    """
+
+    add: Annotated[int, Field(ge=-UNITS_MAX, le=UNITS_MAX, examples=[200])]
+    total_before: Annotated[int | None, Field(ge=0, le=UNITS_MAX)] = None
+
+
+class StockAnswer(BaseModel):
+    """The units of one offer."""
+
+    sku: str
+    total: int
+    reserved: int
+    sold: int
+    left: int
+
+
+class FarmerCard(BaseModel):
+    """Who made it, and where."""
+
+    id: str
+    name: str
+    name_zh: str | None
+    place: str
+
+
+class CauseCard(BaseModel):
+    """Who is helped by it."""
+
+    id: str
+    name: str
+    name_zh: str | None
+
+
+class CampaignCard(BaseModel):
+    """The campaign it belongs to."""
+
+    id: str
+    name: str
+    name_zh: str | None
+
+
+class ShopOffer(BaseModel):
+    """A product as a shopper sees it: price, what of it goes to whom, and what is left.
+
+    ``farmer_minor``, ``beneficiary_minor`` and ``fees_minor`` are the parts of one unit and sum to its price.
+    ``left`` is neither reserved nor sold; with ``left`` 0 and ``reserved`` > 0 units may still come back.
+    """
+
+    sku: str
+    name: str
+    name_zh: str | None
+    unit: str
+    unit_zh: str | None
+    price_minor: int
+    farmer_minor: int
+    beneficiary_minor: int
+    fees_minor: int
+    per_shopper_max: int
+    opens_at: Moment | None
+    total: int
+    reserved: int
+    sold: int
+    left: int
+    stock_band: Literal["plenty", "low", "gone"]
+    farmer: FarmerCard
+    beneficiary: CauseCard
+
+
+class Storefront(BaseModel):
+    """A stream as its shop shows it."""
+
+    id: str
+    title: str
+    title_zh: str | None
+    state: StreamState
+    opens_at: Moment | None
+    live_at: Moment | None
+    ended_at: Moment | None
+    goal_minor: int
+    currency: str
+    mode: Literal["sandbox", "live"]
+    host: HostName
+    campaign: CampaignCard
+    offers: list[ShopOffer]

@@ -1,0 +1,125 @@
+"""The shop window of a stream: from memory, cacheable, and asked for by every phone that follows the link.
+
+It says what a shopper decides by: the price, what of it goes to the farmer and to the cause, the limit, and what is
+left. Figures of stock are a fraction of a second old; only the gate and the guard decide who gets a unit.
+"""
+
+import hashlib
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from inventory.offers import OfferView, StreamView
+from inventory.schemas import CampaignCard, CauseCard, FarmerCard, ShopOffer, Storefront
+from inventory.views import catalogue_of
+from stream_events.access import Caller, Role, allow
+from stream_events.errors import not_found, problems
+from stream_events.schemas import HostName, StreamPath
+from stream_events.split import split
+
+router: Final = APIRouter(prefix="/streams/{stream_id}", tags=["storefront"])
+
+Anybody = Annotated[Caller, Depends(allow(Role.PUBLIC))]
+
+LOW_ONE_IN: Final = 10
+PUBLIC_CACHE: Final = "public, max-age=1"
+PRIVATE_CACHE: Final = "private, no-cache"
+
+
+def _may_enter(caller: Caller, stream: StreamView) -> bool:
+    """Whether a stream is for these eyes: a draft is its host's, its overlay's and the operators' alone."""
+    if stream.state != "draft" or caller.role is Role.OPERATOR:
+        return True
+    if caller.role is Role.HOST:
+        return caller.host_id == stream.host_id
+    return caller.role is Role.OVERLAY and caller.stream_id == stream.id
+
+
+def _band(offer: OfferView) -> Literal["plenty", "low", "gone"]:
+    if offer.free <= 0:
+        return "gone"
+    return "low" if offer.free * LOW_ONE_IN <= offer.total else "plenty"
+
+
+def _shop_offer(offer: OfferView) -> ShopOffer:
+    shares = split(offer.price_minor, 1, offer.rule)
+    return ShopOffer(
+        sku=offer.sku,
+        name=offer.name,
+        name_zh=offer.name_zh,
+        unit=offer.unit,
+        unit_zh=offer.unit_zh,
+        price_minor=offer.price_minor,
+        farmer_minor=shares.farmer_minor,
+        beneficiary_minor=shares.beneficiary_minor,
+        fees_minor=shares.fees_minor,
+        per_shopper_max=offer.per_shopper_max,
+        opens_at=offer.opens_at,
+        total=offer.total,
+        reserved=offer.reserved,
+        sold=offer.sold,
+        left=offer.free,
+        stock_band=_band(offer),
+        farmer=FarmerCard(
+            id=offer.farmer_id,
+            name=offer.farmer_name,
+            name_zh=offer.farmer_name_zh,
+            place=offer.place,
+        ),
+        beneficiary=CauseCard(
+            id=offer.beneficiary_id,
+            name=offer.beneficiary_name,
+            name_zh=offer.beneficiary_name_zh,
+        ),
+    )
+
+
+def dress(stream: StreamView) -> Storefront:
+    """Return a stream as its shop shows it."""
+    return Storefront.model_validate(
+        {
+            "id": stream.id,
+            "title": stream.title,
+            "title_zh": stream.title_zh,
+            "state": stream.state,
+            "opens_at": stream.opens_at,
+            "live_at": stream.live_at,
+            "ended_at": stream.ended_at,
+            "goal_minor": stream.goal_minor,
+            "currency": stream.currency,
+            "mode": stream.mode,
+            "host": HostName(id=stream.host_id, name=stream.host_name),
+            "campaign": CampaignCard(
+                id=stream.campaign_id, name=stream.campaign_name, name_zh=stream.campaign_name_zh
+            ),
+            "offers": [_shop_offer(offer) for offer in stream.offers.values()],
+        }
+    )
+
+
+def _is_known(etag: str, if_none_match: str | None) -> bool:
+    """Whether the caller has this very body: ``If-None-Match`` compares weakly, so ``W/`` does not count."""
+    asked = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
+    return etag in asked or "*" in asked
+
+
+@router.get(
+    "/storefront",
+    response_model=Storefront,
+    responses={304: {"description": "It has not changed."}, **problems(401, 404, 422)},
+)
+async def get_storefront(request: Request, caller: Anybody, stream_id: StreamPath) -> Response:
+    """Show the stream's shop. Drafts are seen with the key of their host, their overlay or an operator only."""
+    stream = catalogue_of(request).stream(stream_id)
+    if not _may_enter(caller, stream):
+        raise not_found("stream")
+    body = dress(stream).model_dump_json().encode()
+    etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    headers = {
+        "etag": etag,
+        "cache-control": PRIVATE_CACHE if stream.state == "draft" else PUBLIC_CACHE,
+        "vary": "authorization",
+    }
+    if _is_known(etag, request.headers.get("if-none-match")):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type="application/json")

@@ -1,0 +1,14 @@
+"""The floor's part of the API under one roof: campaigns, streams, the people behind them, and access."""
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from stream_events import campaigns, people, principals, streams
+from stream_events.schemas import BODY_BYTES_MAX
+
+router: Final = APIRouter(prefix="/v1", max_body_size=BODY_BYTES_MAX)
+router.include_router(campaigns.router)
+router.include_router(people.router)
+router.include_router(streams.router)
+router.include_router(principals.router)
