@@ -1,0 +1,251 @@
+"""Takes stored webhooks to settlement: what may be believed as it stands, and what must be asked after first.
+
+Stripe's events come late and out of order. Only final words are taken from them; for any other the object is
+fetched as it is now, before the transaction, so that no row is locked while Stripe thinks.
+"""
+
+import asyncio
+import random
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Row, text
+
+from orders.payments.errors import PaymentError, Refused
+from orders.payments.facts import (
+    DisputeFact,
+    EventFact,
+    PaymentFact,
+    RefundFact,
+    UnreadableSnapshotError,
+    event_fact,
+)
+from orders.payments.pace import BreakerOpen, Busy, Pace
+from orders.payments.stripe_gateway import StripeGateway
+from orders.settlement import BATCH_MAX, Told, settle_told
+from stream_events.database import Database
+
+log = structlog.get_logger(__name__)
+
+FETCHES_MAX: Final = 32
+FETCHES_AT_ONCE_MAX: Final = 8
+IDLE_S: Final = 0.05
+BACKOFF_S_MAX: Final = 2.0
+
+_FINAL_TYPES: Final = frozenset({"payment_intent.succeeded", "payment_intent.canceled"})
+
+# What an attempt may already stand at for an event to be no news. That we made a PaymentIntent never is any: the
+# one who made it learns its id, or the reconciler does.
+_ENDED: Final = frozenset({"SUCCEEDED", "CANCELED"})
+_NO_NEWS: Final[Mapping[str, Collection[str | None]]] = MappingProxyType(
+    {
+        "payment_intent.payment_failed": _ENDED | {"DECLINED"},
+        "payment_intent.processing": _ENDED | {"PROCESSING"},
+        "payment_intent.requires_action": _ENDED | {"REQUIRES_ACTION"},
+    }
+)
+
+
+async def settle_events_once(
+    database: Database,
+    stripe: StripeGateway,
+    *,
+    pace: Pace | None = None,
+    batch_max: int = BATCH_MAX,
+) -> int:
+    """Settle the oldest stored events and return how many are done with.
+
+    At most ``FETCHES_MAX`` PaymentIntents are asked after in a round; what needs more, or an answer that Stripe
+    did not give, stays stored for a later one and holds nothing up. Raises what ``settle`` raises.
+    """
+    async with database.begin() as sql:
+        rows = (
+            await sql.execute(
+                _PICK,
+                {"batch_max": min(batch_max, BATCH_MAX), "final_types": sorted(_FINAL_TYPES)},
+            )
+        ).all()
+    if not rows:
+        return 0
+    round_ = _Round(rows)
+    async with database.begin() as sql:
+        wanted = {"payment_intents": sorted(round_.payment_intents())}
+        attempts = await sql.execute(_ATTEMPTS, wanted)
+        round_.attempts = {row.payment_intent_id: row.state for row in attempts}
+        round_.paid = set(await sql.scalars(_PAID, wanted))
+    fetched = await _fetch(stripe, pace, round_.to_fetch())
+    told = round_.told(fetched)
+    settled = 0
+    for start in range(0, len(told), BATCH_MAX):
+        outcomes = await settle_told(database, told[start : start + BATCH_MAX])
+        settled += len(outcomes)
+    return settled
+
+
+async def run_settlement(
+    database: Database, stripe: StripeGateway, stop: asyncio.Event, *, pace: Pace | None = None
+) -> None:
+    """Settle stored events until ``stop``; an error is logged and tried again after a growing pause."""
+    backoff_s = 0.1
+    while not stop.is_set():
+        pause_s = IDLE_S
+        try:
+            if await settle_events_once(database, stripe, pace=pace):
+                pause_s = 0.0
+            backoff_s = 0.1
+        except Exception:
+            log.exception("settlement_failed")
+            pause_s = backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter.
+            backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+        if pause_s:
+            await _sleep(stop, pause_s)
+
+
+async def _sleep(stop: asyncio.Event, pause_s: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), pause_s)
+    except TimeoutError:
+        return
+
+
+class _Round:
+    """The events of one round, read, and what the books know of their payments."""
+
+    def __init__(self, rows: Sequence[Row[Any]]) -> None:
+        self.attempts: dict[str, str] = {}
+        self.paid: set[str] = set()
+        self._events: list[tuple[str, EventFact | None]] = []
+        self._believed: dict[str, PaymentFact | RefundFact | DisputeFact | None] = {}
+        for row in rows:
+            try:
+                event = event_fact(row.payload)
+                self._believed[row.event_id] = event.trusted()
+            except UnreadableSnapshotError as error:
+                log.warning("event_unreadable", event_id=row.event_id, why=str(error))
+                self._events.append((row.event_id, None))
+            else:
+                self._events.append((row.event_id, event))
+        self._final = {
+            fact.payment_intent_id
+            for fact in self._believed.values()
+            if isinstance(fact, PaymentFact)
+        }
+
+    def payment_intents(self) -> set[str]:
+        """Return the PaymentIntents that the round is about."""
+        about = {self._payment_of(event_id, event) for event_id, event in self._events}
+        return about - {None}  # type: ignore[return-value]
+
+    def to_fetch(self) -> list[str]:
+        """Return whom Stripe must be asked after, oldest event first."""
+        wanted: dict[str, None] = {}
+        for event_id, event in self._events:
+            payment_intent_id = self._payment_of(event_id, event)
+            if event and payment_intent_id and self._needs_fetch(event, payment_intent_id):
+                wanted[payment_intent_id] = None
+        return list(wanted)[:FETCHES_MAX]
+
+    def told(self, fetched: dict[str, PaymentFact | Refused]) -> list[Told]:
+        """Return the facts in order; events whose PaymentIntent could not be fetched now are left out."""
+        told: list[Told] = []
+        for event_id, event in self._events:
+            if event is None:
+                told.append(Told(None, event_id, note="unreadable", quarantine=True))
+            else:
+                told += self._told_by(event_id, event, fetched)
+        return told
+
+    def _told_by(
+        self, event_id: str, event: EventFact, fetched: dict[str, PaymentFact | Refused]
+    ) -> list[Told]:
+        fact = self._believed[event_id]
+        payment_intent_id = self._payment_of(event_id, event)
+        if isinstance(fact, PaymentFact):
+            return [Told(fact, event_id, event.livemode)]
+        if payment_intent_id is None:
+            if fact is None:
+                return [Told(None, event_id, note="says nothing to the books")]
+            return [Told(fact, event_id, event.livemode)]
+        if not self._needs_fetch(event, payment_intent_id):
+            if fact is None:
+                return [Told(None, event_id, note="nothing new")]
+            return [Told(fact, event_id, event.livemode)]
+        found = fetched.get(payment_intent_id)
+        if found is None:
+            return []
+        if isinstance(found, Refused):
+            return [Told(None, event_id, note=found.code, quarantine=True)]
+        if fact is None:
+            return [Told(found, event_id, event.livemode)]
+        # A refund or dispute proves the payment, whose own event has not come yet.
+        return [Told(found), Told(fact, event_id, event.livemode)]
+
+    def _payment_of(self, event_id: str, event: EventFact | None) -> str | None:
+        if event is None:
+            return None
+        fact = self._believed[event_id]
+        if fact is not None:
+            return fact.payment_intent_id
+        return event.object_id if event.object_kind == "payment_intent" else None
+
+    def _needs_fetch(self, event: EventFact, payment_intent_id: str) -> bool:
+        if event.object_kind != "payment_intent":
+            return payment_intent_id not in self.paid | self._final
+        if event.event_type in _FINAL_TYPES or payment_intent_id in self._final:
+            return False
+        if event.event_type == "payment_intent.created":
+            return False
+        known = self.attempts.get(payment_intent_id)
+        return known not in _NO_NEWS.get(event.event_type, _ENDED)
+
+
+async def _fetch(
+    stripe: StripeGateway, pace: Pace | None, payment_intent_ids: Sequence[str]
+) -> dict[str, PaymentFact | Refused]:
+    """Ask after each PaymentIntent; what Stripe did not answer is left out, a definite no is kept."""
+    turns = asyncio.Semaphore(FETCHES_AT_ONCE_MAX)
+
+    async def ask(payment_intent_id: str) -> PaymentFact | Refused | None:
+        async with turns:
+            try:
+                if pace is None:
+                    return await stripe.retrieve(payment_intent_id)
+                return await pace.call("keep", lambda: stripe.retrieve(payment_intent_id))
+            except Refused as error:
+                return error if error.code == "resource_missing" else None
+            except (PaymentError, Busy, BreakerOpen) as error:
+                log.warning("payment_not_fetched", why=type(error).__name__)
+                return None
+
+    answers = await asyncio.gather(*(ask(each) for each in payment_intent_ids))
+    return {
+        asked: answer
+        for asked, answer in zip(payment_intent_ids, answers, strict=True)
+        if answer is not None
+    }
+
+
+# Oldest first, but words that can be taken as they stand go before those that Stripe must be asked about: while it
+# does not answer, the latter would pile up at the head and keep money out of the books.
+_PICK = text("""
+(
+    SELECT event_id, payload FROM stripe_events
+    WHERE state = 'NEW' AND NOT (type LIKE 'payment_intent.%' AND type <> ALL(CAST(:final_types AS text[])))
+    ORDER BY received_at, event_id LIMIT :batch_max
+) UNION ALL (
+    SELECT event_id, payload FROM stripe_events
+    WHERE state = 'NEW' AND type LIKE 'payment_intent.%' AND type <> ALL(CAST(:final_types AS text[]))
+    ORDER BY received_at, event_id LIMIT :batch_max
+)
+LIMIT :batch_max
+""")
+_ATTEMPTS = text("""
+SELECT payment_intent_id, state FROM pay_attempts
+WHERE payment_intent_id = ANY(CAST(:payment_intents AS text[]))
+""")
+_PAID = text("""
+SELECT source_id FROM ledger_transactions
+WHERE source_id = ANY(CAST(:payment_intents AS text[])) AND kind IN ('capture', 'surplus')
+""")

@@ -1,0 +1,253 @@
+"""Orders in any state with their stock and attempts, written as the writer, pacer and pay route leave them."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import text
+
+from orders.payments.facts import DisputeFact, PaymentFact, RefundFact
+from stream_events.database import Database
+from stream_events.ids import new_id
+from tests.factories import Sale
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+PATHS: Mapping[str, Sequence[str]] = {
+    "RESERVED": (),
+    "AWAITING_PAYMENT": ("AWAITING_PAYMENT",),
+    "PROCESSING": ("AWAITING_PAYMENT", "PROCESSING"),
+    "EXPIRING": ("AWAITING_PAYMENT", "EXPIRING"),
+    "CANCELLING": ("AWAITING_PAYMENT", "CANCELLING"),
+    "EXPIRED": ("AWAITING_PAYMENT", "EXPIRING", "EXPIRED"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An order as placed, and what Stripe may say of its payment."""
+
+    sale: Sale
+    order_id: str
+    shopper_id: str
+    payment_intent_id: str
+    quantity: int
+    total_minor: int
+
+    def payment(self, status: str = "succeeded", **changed: Any) -> PaymentFact:
+        """Return the PaymentIntent in ``status``."""
+        fields: dict[str, Any] = {
+            "payment_intent_id": self.payment_intent_id,
+            "status": status,
+            "amount_minor": self.total_minor,
+            "amount_received_minor": self.total_minor if status == "succeeded" else 0,
+            "currency": self.sale.currency,
+            "livemode": False,
+            "metadata": {"order_id": self.order_id, "attempt": "1"},
+            "client_secret": None,
+            "next_action": status == "requires_action",
+            "decline_code": None,
+            "fee_minor": None,
+            "created_at": NOW,
+        }
+        return PaymentFact(**{**fields, **changed})
+
+    def refund(self, refund_id: str, status: str = "succeeded", **changed: Any) -> RefundFact:
+        """Return a refund of the whole payment."""
+        fields: dict[str, Any] = {
+            "refund_id": refund_id,
+            "payment_intent_id": self.payment_intent_id,
+            "charge_id": None,
+            "amount_minor": self.total_minor,
+            "currency": self.sale.currency,
+            "status": status,
+            "failure_reason": None,
+            "metadata": {},
+            "created_at": NOW,
+        }
+        return RefundFact(**{**fields, **changed})
+
+    def dispute(self, dispute_id: str, status: str, **changed: Any) -> DisputeFact:
+        """Return a dispute over the whole payment."""
+        fields: dict[str, Any] = {
+            "dispute_id": dispute_id,
+            "payment_intent_id": self.payment_intent_id,
+            "charge_id": None,
+            "amount_minor": self.total_minor,
+            "currency": self.sale.currency,
+            "status": status,
+            "created_at": NOW,
+        }
+        return DisputeFact(**{**fields, **changed})
+
+
+async def place(
+    database: Database,
+    sale: Sale,
+    state: str = "AWAITING_PAYMENT",
+    *,
+    quantity: int = 1,
+    attempt: str | None = "REQUIRES_ACTION",
+    shopper_id: str = "",
+    payment_intent_id: str = "",
+) -> Placed:
+    """Write an order that went its way to ``state``, with one attempt unless ``attempt`` is None."""
+    placed = Placed(
+        sale,
+        new_id("ord"),
+        shopper_id or new_id("shp"),
+        payment_intent_id or f"pi_{os.urandom(8).hex()}",
+        quantity,
+        quantity * sale.price_minor,
+    )
+    given = {
+        "order": placed.order_id,
+        "op": os.urandom(32),
+        "stream": sale.stream_id,
+        "shopper": placed.shopper_id,
+        "stock": sale.stock_id,
+        "terms": sale.terms_id,
+        "quantity": quantity,
+        "total": placed.total_minor,
+        "currency": sale.currency,
+        "limit": sale.per_shopper_max,
+    }
+    async with database.begin() as sql:
+        for statement in _PLACE:
+            await sql.execute(text(statement), given)
+        if attempt:
+            await add_attempt(
+                database,
+                placed,
+                1,
+                attempt,
+                None if attempt == "CREATING" else placed.payment_intent_id,
+                sql,
+            )
+        for to_state in PATHS[state]:
+            await sql.execute(
+                text(
+                    "UPDATE orders SET state = :to, pay_by = now() + interval '15 min' WHERE id = :order"
+                ),
+                {"to": to_state, "order": placed.order_id},
+            )
+    if state == "EXPIRED":
+        from inventory.guard import release
+
+        async with database.begin() as sql:
+            await release(sql, [placed.order_id])
+    return placed
+
+
+async def add_attempt(
+    database: Database,
+    placed: Placed,
+    n: int,
+    state: str,
+    payment_intent_id: str | None,
+    sql: Any = None,
+) -> None:
+    """Write a row of ``pay_attempts``."""
+    statement = text(
+        "INSERT INTO pay_attempts (order_id, n, state, payment_intent_id, params)"
+        " VALUES (:order, :n, :state, :pi, '{}')"
+    )
+    given = {"order": placed.order_id, "n": n, "state": state, "pi": payment_intent_id}
+    if sql is not None:
+        await sql.execute(statement, given)
+        return
+    async with database.begin() as sql:
+        await sql.execute(statement, given)
+
+
+def snapshot_of(fact: PaymentFact | RefundFact | DisputeFact) -> dict[str, Any]:
+    """Return a fact as the Stripe object it would be read from."""
+    common = {
+        "amount": fact.amount_minor,
+        "currency": fact.currency.lower(),
+        "status": fact.status,
+        "created": 1,
+    }
+    if isinstance(fact, PaymentFact):
+        return {
+            **common,
+            "object": "payment_intent",
+            "id": fact.payment_intent_id,
+            "amount_received": fact.amount_received_minor,
+            "livemode": fact.livemode,
+            "metadata": dict(fact.metadata),
+        }
+    if isinstance(fact, RefundFact):
+        return {
+            **common,
+            "object": "refund",
+            "id": fact.refund_id,
+            "payment_intent": fact.payment_intent_id,
+            "metadata": dict(fact.metadata),
+        }
+    return {
+        **common,
+        "object": "dispute",
+        "id": fact.dispute_id,
+        "payment_intent": fact.payment_intent_id,
+    }
+
+
+async def store_event(
+    database: Database, event_type: str, snapshot: Mapping[str, Any], *, livemode: bool = False
+) -> str:
+    """Store an event as the webhook does; return its id."""
+    event_id = f"evt_{os.urandom(8).hex()}"
+    payload = {
+        "object": "event",
+        "id": event_id,
+        "type": event_type,
+        "created": 1,
+        "livemode": livemode,
+        "data": {"object": snapshot},
+    }
+    async with database.begin() as sql:
+        await sql.execute(
+            text(
+                "INSERT INTO stripe_events (event_id, type, object_id, livemode, payload)"
+                " VALUES (:id, :type, :object, :live, CAST(:payload AS jsonb))"
+            ),
+            {
+                "id": event_id,
+                "type": event_type,
+                "object": snapshot.get("id", ""),
+                "live": livemode,
+                "payload": msgspec.json.encode(payload).decode(),
+            },
+        )
+    return event_id
+
+
+async def rows(database: Database, statement: str, **given: Any) -> list[Any]:
+    """Return what a query finds, as tuples."""
+    async with database.begin() as sql:
+        return [tuple(row) for row in await sql.execute(text(statement), given)]
+
+
+async def run(database: Database, *statements: str, **given: Any) -> None:
+    """Run statements in one transaction."""
+    async with database.begin() as sql:
+        for statement in statements:
+            await sql.execute(text(statement), given)
+
+
+_PLACE = (
+    "INSERT INTO order_keys (op, stream_id, fingerprint, outcome, adm, order_id)"
+    " VALUES (:op, :stream, :op, 'PLACED', 'adm', :order)",
+    "INSERT INTO orders (id, stream_id, shopper_id, state, total_minor, currency, place, placed_at)"
+    " VALUES (:order, :stream, :shopper, 'RESERVED', :total, :currency, 1, now())",
+    "INSERT INTO order_lines (order_id, stock_id, terms_id, quantity, amount_minor)"
+    " VALUES (:order, :stock, :terms, :quantity, :total)",
+    "INSERT INTO stock_moves (source_id, stock_id, kind, stream_id, quantity, shopper_id)"
+    " VALUES (:order, :stock, 'R', :stream, :quantity, :shopper)",
+    "INSERT INTO shopper_units (stock_id, shopper_id, units, limit_max) VALUES (:stock, :shopper, :quantity, :limit)"
+    " ON CONFLICT (stock_id, shopper_id) DO UPDATE SET units = shopper_units.units + excluded.units",
+    "UPDATE stock SET reserved = reserved + :quantity WHERE id = :stock",
+)
