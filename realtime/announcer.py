@@ -1,0 +1,177 @@
+"""The one who tells: seals the ledger and publishes what changed, at most ten times a second.
+
+One transaction seals, reads what everything looks like now, and takes the new versions; only what is committed is
+published. So a number on a screen is always one that the ledger added up to, under a version nobody else has. A
+frame that gets lost on the bus costs a gateway two seconds, not the truth: it reads the same row.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from orders.ledger.seal import SealedScope, seal_once
+from realtime.farmers import FarmerBooks, Reading
+from realtime.frames import CHANNEL, Frame, pack
+from realtime.states import SWEEP_MAX, States, next_streams, stream_states
+from realtime.topics import differing_topics, read_states, to_ms, write_states
+from stream_events.database import Database
+
+log = structlog.get_logger(__name__)
+
+TICK_S: Final = 0.1
+SWEEP_S: Final = 1.0
+REREAD_S: Final = 5.0
+PUBLISH_S_MAX: Final = 1.0
+BACKOFF_S_MIN: Final = 0.1
+BACKOFF_S_MAX: Final = 2.0
+ANNOUNCED_AT: Final = "announced_at"
+ANNOUNCED_S: Final = 60
+
+
+@dataclass(slots=True)
+class Board:
+    """What this announcer knows to be published, so that only changes are written."""
+
+    states: States = field(default_factory=dict)
+    ages: dict[str, tuple[int, int]] = field(default_factory=dict)
+    farmers: FarmerBooks = field(default_factory=FarmerBooks)
+    swept_to: str = ""
+    sweep_due: float = 0.0
+    reread_due: float = 0.0
+
+
+@dataclass(slots=True)
+class _Tick:
+    """What one tick found, to be kept once it is committed."""
+
+    states: States
+    reading: Reading | None
+    swept_to: str | None
+
+
+async def tick_once(database: Database, redis: Redis, board: Board) -> int:
+    """Seal, commit what changed under new versions, and publish it; returns how many topics changed.
+
+    Of several announcers on one database only one ticks at a time; the others do nothing and return 0.
+    """
+    at = datetime.now(UTC)
+    async with database.begin() as sql:
+        if not await sql.scalar(_ALONE):
+            return 0
+        tick = await _look(sql, board, at)
+        changed = {
+            topic: state for topic, state in tick.states.items() if board.states.get(topic) != state
+        }
+        frames = await write_states(sql, changed, board.ages, at) if changed else []
+    _keep(board, tick, frames)
+    await _publish(redis, frames, at)
+    return len(frames)
+
+
+async def run_announcer(
+    database: Database, redis: Redis, stop: asyncio.Event, *, tick_s: float = TICK_S
+) -> None:
+    """Tick until ``stop``, at most once in ``tick_s`` seconds, backing off while something is broken."""
+    board, backoff_s = Board(), BACKOFF_S_MIN
+    while not stop.is_set():
+        started = time.monotonic()
+        try:
+            await tick_once(database, redis, board)
+        except Exception:
+            # Whatever it is, screens stand still meanwhile: say so and try again.
+            log.exception("tick_failed")
+            wait_s, backoff_s = backoff_s, min(BACKOFF_S_MAX, 2 * backoff_s)
+        else:
+            wait_s, backoff_s = tick_s - (time.monotonic() - started), BACKOFF_S_MIN
+        try:
+            await asyncio.wait_for(stop.wait(), max(0.0, wait_s))
+        except TimeoutError:
+            continue
+
+
+async def _look(sql: AsyncSession, board: Board, at: datetime) -> _Tick:
+    """Return what everything that may have changed looks like now."""
+    sealed = await _seal(sql)
+    now = time.monotonic()
+    rereads, sweeps = now >= board.reread_due, now >= board.sweep_due
+    if rereads:
+        await _reread(sql, board)
+        board.reread_due = now + REREAD_S
+    also = {scope.scope_id for scope in sealed}
+    swept_to = None
+    if sweeps:
+        # Streams that are not live change seldom, but their goal, title or late refunds must show too.
+        round_ = await next_streams(sql, board.swept_to)
+        also |= set(round_)
+        swept_to = round_[-1] if len(round_) == SWEEP_MAX else ""
+        board.sweep_due = now + SWEEP_S
+    states = await stream_states(sql, also, board.states, at)
+    reading = None
+    if sealed or rereads or not board.farmers.through:
+        reading = await board.farmers.read_on(sql)
+        states |= board.farmers.states(reading)
+        if rereads and reading.through:
+            states = await board.farmers.unsold_states(sql) | states
+    return _Tick(states, reading, swept_to)
+
+
+async def _seal(sql: AsyncSession) -> list[SealedScope]:
+    """Seal what was posted. A posting that no leaf may hold stops the totals, but not stock and status."""
+    try:
+        async with sql.begin_nested():
+            return await seal_once(sql)
+    except ValueError:
+        log.exception("seal_refused")
+        return []
+
+
+async def _reread(sql: AsyncSession, board: Board) -> None:
+    """Learn what somebody else published: at the start everything, later what another announcer did."""
+    topics = await differing_topics(sql, board.ages)
+    rows = await read_states(sql, topics)
+    for topic in topics:
+        if topic not in rows:
+            board.states.pop(topic, None)
+            continue
+        age, _, board.states[topic] = rows[topic]
+        board.ages[topic] = max(age, board.ages.get(topic, age))
+
+
+def _keep(board: Board, tick: _Tick, frames: Sequence[Frame]) -> None:
+    for frame in frames:
+        board.states[frame.topic] = tick.states[frame.topic]
+        board.ages[frame.topic] = frame.age
+    if tick.reading is not None:
+        board.farmers.keep(tick.reading)
+    if tick.swept_to is not None:
+        board.swept_to = tick.swept_to
+
+
+async def _publish(redis: Redis, frames: Sequence[Frame], at: datetime) -> None:
+    """Put the frames on the bus. A failure is only logged: every gateway reads the rows by itself soon."""
+    try:
+        async with asyncio.timeout(PUBLISH_S_MAX), redis.pipeline(transaction=False) as batch:
+            batch.set(ANNOUNCED_AT, to_ms(at), ex=ANNOUNCED_S)
+            for message in pack(list(frames)):
+                batch.publish(CHANNEL, message)
+            await batch.execute()
+    except (RedisError, OSError, TimeoutError) as error:
+        log.warning("frames_not_published", frames=len(frames), error=type(error).__name__)
+
+
+async def announced_at_ms(redis: Redis) -> int | None:
+    """Return when an announcer last looked, changed or not; None if that is long ago."""
+    value: Any = await redis.get(ANNOUNCED_AT)
+    return None if value is None else int(value)
+
+
+_ALONE = text("SELECT pg_try_advisory_xact_lock(hashtextextended('stream-events announcer', 0))")

@@ -1,0 +1,96 @@
+"""A gateway as a process of its own: hub, feed and socket server put together and taken down in order.
+
+It is apart from ``realtime.gateway`` because the socket core must not know SQL, and this does.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from realtime.audience import report_viewers
+from realtime.feed import Feed, open_bus
+from realtime.gateway import Gateway, GatewayLimits
+from realtime.hub import Hub
+from realtime.tickets import read_ticket
+from stream_events.access import Signer
+from stream_events.database import Database
+from stream_events.ids import new_id
+
+log = structlog.get_logger(__name__)
+
+REPORT_S: Final = 2.0
+
+
+async def run_gateway(
+    *,
+    host: str,
+    port: int,
+    signer: Signer,
+    redis_url: str,
+    database_url: str,
+    stop: asyncio.Event,
+    build: str = "",
+    limits: GatewayLimits | None = None,
+    on_listening: Callable[[int], None] | None = None,
+) -> None:
+    """Serve viewers until ``stop``, then close them in slices.
+
+    Listening starts once all newest frames were read, so that a snapshot is never empty for want of time;
+    ``on_listening`` is then told the port. An error that no loop survives ends the process: viewers come back.
+    """
+    database = Database(database_url, connections_max=2, application_name="stream-events gateway")
+    bus = open_bus(redis_url)
+    hub = Hub()
+    feed = Feed(hub, database, bus)
+    gateway = Gateway(hub, lambda ticket: read_ticket(signer, ticket), build=build, limits=limits)
+    try:
+        async with asyncio.TaskGroup() as group:
+            loops = [
+                group.create_task(loop)
+                for loop in (
+                    feed.run_listening(),
+                    feed.run_rereading(),
+                    gateway.run_beats(),
+                    gateway.run_sweep(),
+                    _run_reports(hub, bus),
+                )
+            ]
+            if await _first(feed.loaded, stop):
+                server = await gateway.listen(host, port)
+                bound = next(iter(server.sockets)).getsockname()[1]
+                log.info("gateway_listening", port=bound)
+                if on_listening is not None:
+                    on_listening(bound)
+                await stop.wait()
+                await gateway.close(server)
+            for loop in loops:
+                loop.cancel()
+    finally:
+        await bus.aclose()
+        await database.close()
+
+
+async def _first(event: asyncio.Event, stop: asyncio.Event) -> bool:
+    """Return whether ``event`` came before ``stop``."""
+    waits = [asyncio.create_task(one.wait()) for one in (event, stop)]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    return not stop.is_set()
+
+
+async def _run_reports(hub: Hub, bus: Redis) -> None:
+    gateway_id = new_id("gw")
+    while True:
+        try:
+            async with asyncio.timeout(REPORT_S):
+                await report_viewers(bus, gateway_id, hub.counts())
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("viewers_not_reported", error=type(error).__name__)
+        await asyncio.sleep(REPORT_S)

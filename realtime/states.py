@@ -1,0 +1,134 @@
+"""What streams and campaigns look like now: a few set-based queries for all of them, however many are live.
+
+Tallies are read from the rows the sealer wrote, with the ledger number they equal, in the transaction that sealed
+them. Nothing is added up here, so that no screen can show what the ledger does not say.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from realtime.topics import rfc3339
+
+HOT_MAX: Final = 500
+SWEEP_MAX: Final = 200
+
+States = dict[str, dict[str, Any]]
+
+
+async def next_streams(sql: AsyncSession, after: str) -> list[str]:
+    """Return the next ids in a round over all streams that are public; fewer than ``SWEEP_MAX`` end the round."""
+    rows = await sql.scalars(_NEXT, {"after": after, "sweep_max": SWEEP_MAX})
+    return list(rows)
+
+
+async def stream_states(
+    sql: AsyncSession, also: Iterable[str], before: Mapping[str, Mapping[str, Any]], at: datetime
+) -> States:
+    """Return the states of all topics of streams that are live or ended lately, and of those in ``also``.
+
+    Drafts have none: what is not announced yet is not shown. ``before`` are the states last published; they
+    tell since when a stream has been sold out.
+    """
+    asked = {"also": sorted(set(also)), "hot_max": HOT_MAX}
+    streams = (await sql.execute(_STREAMS, asked)).all()
+    ids = [row.id for row in streams]
+    stock: dict[str, list[dict[str, Any]]] = {stream_id: [] for stream_id in ids}
+    for row in await sql.execute(_STOCK, {"streams": ids}) if ids else ():
+        stock[row.stream_id].append(
+            {
+                "sku": row.sku,
+                "total": row.total,
+                "left": row.total - row.reserved - row.sold,
+                "reserved": row.reserved,
+                "sold": row.sold,
+            }
+        )
+    states: States = {}
+    for row in streams:
+        states[f"campaign/{row.campaign_id}/tally"] = _campaign_tally(row)
+        states[f"stream/{row.id}/tally"] = _stream_tally(row)
+        states[f"stream/{row.id}/status"] = _status(row)
+        topic = f"stream/{row.id}/stock"
+        states[topic] = _stock(stock[row.id], before.get(topic, {}), at)
+    return states
+
+
+def _stream_tally(row: Any) -> dict[str, Any]:
+    return {
+        "seq": row.seq or 0,
+        "raised_minor": row.raised_minor or 0,
+        "sales_minor": row.sales_minor or 0,
+        "goal_minor": row.goal_minor,
+        "currency": row.currency,
+        "orders": row.orders or 0,
+        "units": row.units or 0,
+    }
+
+
+def _campaign_tally(row: Any) -> dict[str, Any]:
+    return {
+        "seq": row.campaign_seq or 0,
+        "raised_minor": row.campaign_raised_minor or 0,
+        "sales_minor": row.campaign_sales_minor or 0,
+        "goal_minor": row.campaign_goal_minor,
+        "currency": row.currency,
+        "orders": row.campaign_orders or 0,
+        "units": row.campaign_units or 0,
+    }
+
+
+def _status(row: Any) -> dict[str, Any]:
+    return {
+        "state": row.state,
+        "title": row.title,
+        "title_zh": row.title_zh,
+        "opens_at": rfc3339(row.opens_at),
+        "live_at": rfc3339(row.live_at),
+        "ended_at": rfc3339(row.ended_at),
+        "campaign_id": row.campaign_id,
+        "campaign": row.campaign,
+        "campaign_zh": row.campaign_zh,
+    }
+
+
+def _stock(
+    items: Sequence[dict[str, Any]], before: Mapping[str, Any], at: datetime
+) -> dict[str, Any]:
+    gone = bool(items) and all(item["left"] == 0 for item in items)
+    return {
+        "items": list(items),
+        "sold_out_at": (before.get("sold_out_at") or rfc3339(at)) if gone else None,
+    }
+
+
+_NEXT = text("""
+SELECT id FROM streams WHERE state <> 'draft' AND id > :after ORDER BY id LIMIT :sweep_max
+""")
+_STREAMS = text("""
+SELECT s.id, s.campaign_id, s.state, s.title, s.title_zh, s.goal_minor, s.opens_at, s.live_at, s.ended_at,
+       c.currency, c.name AS campaign, c.name_zh AS campaign_zh, c.goal_minor AS campaign_goal_minor,
+       t.seq, t.raised_minor, t.sales_minor, t.orders, t.units,
+       k.seq AS campaign_seq, k.raised_minor AS campaign_raised_minor, k.sales_minor AS campaign_sales_minor,
+       k.orders AS campaign_orders, k.units AS campaign_units
+FROM (
+    (SELECT id FROM streams
+     WHERE state = 'live' OR (state = 'ended' AND ended_at > now() - interval '10 minutes')
+     ORDER BY id LIMIT :hot_max)
+    UNION
+    SELECT unnest(CAST(:also AS text[]))
+) AS wanted
+JOIN streams s ON s.id = wanted.id
+JOIN campaigns c ON c.id = s.campaign_id
+LEFT JOIN tallies t ON t.scope_id = s.id
+LEFT JOIN tallies k ON k.scope_id = s.campaign_id
+WHERE s.state <> 'draft'
+ORDER BY s.id
+""")
+_STOCK = text("""
+SELECT stream_id, sku, total, reserved, sold FROM stock
+WHERE stream_id = ANY(CAST(:streams AS text[])) ORDER BY stream_id, id
+""")

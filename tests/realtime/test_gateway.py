@@ -1,0 +1,281 @@
+"""What a viewer may do to a gateway, and what it gets: over real sockets, with the real library on both ends."""
+
+import asyncio
+import base64
+import http.client
+import socket
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, NegotiationError
+
+from realtime.frames import MESSAGE_BYTES_MAX, Pass, first_message
+from realtime.gateway import GatewayLimits
+from realtime.hub import WRITE_BUFFER_BYTES_MAX
+from realtime.tickets import PURPOSE, make_ticket, read_ticket
+from stream_events.access import Signer, new_shopper
+from tests.realtime.conftest import TALLY, Served, frame, said, until
+
+STOCK = "stream/str_1/stock"
+
+
+async def closed_with(client: Any, within_s: float = 5.0) -> tuple[int | None, str]:
+    async with asyncio.timeout(within_s):
+        with suppress(ConnectionClosed):
+            while True:
+                await client.recv()
+    return client.close_code, client.close_reason
+
+
+async def test_a_viewer_gets_hello_then_the_snapshot_then_what_is_live(served: Served) -> None:
+    served.hub.publish([frame(7), frame(3, topic=STOCK, items=[])])
+    client = await served.open()
+    await client.send(served.first_message(TALLY, STOCK))
+    hello = await said(client)
+    assert hello["t"] == "hello"
+    assert (hello["heartbeat_s"], hello["build"]) == (5, "b1")
+    snapshot = [await said(client), await said(client)]
+    assert {one["topic"]: one["version"] for one in snapshot} == {TALLY: 7, STOCK: 3}
+    served.hub.publish([frame(8)])
+    live = await said(client)
+    assert (live["version"], live["state"]) == (8, {"raised_minor": 8})
+    assert client.subprotocol == "stream-events.v1"
+
+
+async def test_versions_strictly_increase_whatever_order_publishers_come_in(served: Served) -> None:
+    client = await served.watch()
+    for version in (1, 2, 5, 3, 4, 5, 2, 6):
+        served.hub.publish([frame(version)])
+    served.hub.publish([frame(1, epoch=2)])
+    served.hub.publish([frame(99, epoch=1), frame(2, epoch=2)])
+    seen = []
+    while not seen or seen[-1] != (2, 2):
+        message = await said(client)
+        seen.append((message["epoch"], message["version"]))
+    assert seen == [(1, 1), (1, 2), (1, 5), (1, 6), (2, 1), (2, 2)]
+
+
+async def test_a_viewer_gets_nothing_of_topics_it_has_no_ticket_for(served: Served) -> None:
+    client = await served.watch(TALLY)
+    served.hub.publish([frame(1, topic="farmer/frm_1/sales"), frame(1, topic="stream/str_2/tally")])
+    served.hub.publish([frame(1)])
+    assert (await said(client))["topic"] == TALLY
+
+
+def bad_first_messages(signer: Signer) -> dict[str, Any]:
+    good = make_ticket(signer, Pass("overlay", (TALLY,)))
+    said_, _, proof = good.partition(".")
+    digest = signer.read_until(PURPOSE, proof)
+    assert digest is not None
+    other = base64.urlsafe_b64encode(
+        msgspec.json.encode(["overlay", ["farmer/frm_1/sales"]])
+    ).rstrip(b"=")
+    return {
+        "empty": "",
+        "not json": "hello",
+        "list": "[]",
+        "no ticket": "{}",
+        "number": '{"ticket": 1}',
+        "more than a ticket": msgspec.json.encode({"ticket": good, "topics": []}).decode(),
+        "binary": msgspec.json.encode({"ticket": good}),
+        "no proof": {"ticket": said_},
+        "expired": {"ticket": f"{said_}.{signer.sign_until(PURPOSE, digest, -1)}"},
+        "forged": {"ticket": good[:-1] + ("A" if good[-1] != "A" else "B")},
+        "other topics": {"ticket": f"{other.decode()}.{proof}"},
+        "other secret": {"ticket": make_ticket(Signer(b"x" * 32), Pass("overlay", (TALLY,)))},
+        "other purpose": {"ticket": f"{said_}.{signer.sign_until('shopper', digest, 60)}"},
+        "shopper token": {"ticket": new_shopper(signer)[1]},
+        "not ascii": {"ticket": good + "é"},
+        "huge": {"ticket": "A" * 3_500},
+    }
+
+
+@pytest.mark.parametrize("which", sorted(bad_first_messages(Signer(b"k" * 32))))
+async def test_a_bad_first_message_is_closed_alike(served: Served, which: str) -> None:
+    message = bad_first_messages(served.signer)[which]
+    if isinstance(message, dict):
+        message = msgspec.json.encode(message).decode()
+    client = await served.open()
+    await client.send(message)
+    assert await closed_with(client) == (4401, "unauthorized")
+    assert len(served.hub) == 0
+
+
+async def test_every_bit_of_a_proof_counts(signer: Signer) -> None:
+    ticket = make_ticket(signer, Pass("shop", (TALLY,)))
+    assert read_ticket(signer, ticket) == Pass("shop", (TALLY,))
+    for at in range(len(ticket)):
+        for bit in range(7):
+            flipped = chr(ord(ticket[at]) ^ (1 << bit))
+            assert read_ticket(signer, ticket[:at] + flipped + ticket[at + 1 :]) is None, (at, bit)
+
+
+async def test_silence_is_closed(served: Served) -> None:
+    client = await served.open()
+    assert await closed_with(client) == (4401, "unauthorized")
+
+
+async def test_an_oversize_message_is_closed(served: Served) -> None:
+    client = await served.open()
+    await client.send("x" * (MESSAGE_BYTES_MAX + 1))
+    assert (await closed_with(client))[0] == 1009
+
+
+async def test_a_viewer_that_goes_on_talking_is_closed(served: Served) -> None:
+    client = await served.watch()
+    await client.send(served.first_message())
+    assert (await closed_with(client))[0] == 1008
+    await until(lambda: len(served.hub) == 0)
+
+
+async def test_invalid_utf8_is_closed(served: Served) -> None:
+    client = await served.open()
+    await client.send(b"\xff\xfe", text=True)
+    assert (await closed_with(client))[0] == 1007
+
+
+async def test_another_subprotocol_is_refused(served: Served) -> None:
+    with pytest.raises((InvalidStatus, NegotiationError)):
+        await connect(served.url, subprotocols=["graphql-ws"])  # type: ignore[list-item]
+
+
+def unread(served: Served) -> socket.socket:
+    """Return a connected socket that takes hardly anything in before its reader does."""
+    quiet = socket.socket()
+    quiet.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    quiet.connect(("127.0.0.1", served.port))
+    quiet.setblocking(False)
+    return quiet
+
+
+async def flood(served: Served, first: int, count: int) -> int:
+    """Publish ``count`` large frames; return the most that any viewer had unsent in our memory."""
+    most = 0
+    for version in range(first, first + count):
+        served.hub.publish([frame(version, filler="x" * 8_000, n=version)])
+        await asyncio.sleep(0)
+        for viewer in served.hub.viewers():
+            most = max(most, viewer.connection.transport.get_write_buffer_size())
+    return most
+
+
+async def through(client: Any, last: int) -> list[int]:
+    """Read until version ``last``; return the versions seen, which must grow."""
+    seen: list[int] = []
+    while not seen or seen[-1] < last:
+        seen.append((await said(client))["version"])
+    assert seen == sorted(set(seen))
+    return seen
+
+
+async def test_a_viewer_that_does_not_read_costs_bounded_memory_and_is_cut(served: Served) -> None:
+    slow = await served.watch(sock=unread(served), max_queue=1)
+    quick = await served.watch()
+    most = await flood(served, 1, 200)
+    assert WRITE_BUFFER_BYTES_MAX < most < WRITE_BUFFER_BYTES_MAX + 2 * 8_200
+    await until(lambda: len(served.hub) == 1)
+    code, reason = await closed_with(slow)
+    assert code == 4008
+    assert reason.startswith("slow_consumer at=1")
+    assert await through(quick, 200)
+
+
+async def test_a_viewer_that_never_reads_again_is_dropped(served: Served) -> None:
+    slow = await served.watch(sock=unread(served), max_queue=1)
+    (viewer,) = served.hub.viewers()
+    await flood(served, 1, 100)
+    await until(viewer.connection.connection_lost_waiter.done, within_s=8)
+    slow.transport.abort()
+
+
+async def test_a_viewer_that_drains_in_time_gets_the_newest_state_next(served: Served) -> None:
+    slow = await served.watch(sock=unread(served), max_queue=1)
+    await flood(served, 1, 200)
+    seen = await through(slow, 200)
+    assert len(seen) < 60  # What fitted in between, then the newest: never all 200.
+    served.hub.publish([frame(201)])
+    assert (await said(slow))["version"] == 201
+
+
+async def test_pings_that_nobody_reads_the_answers_of_do_not_pile_up(served: Served) -> None:
+    client = await served.watch()
+    (viewer,) = served.hub.viewers()
+    raw = client.transport
+    raw.pause_reading()
+    ping = bytes([0x89, 0x80 | 125, 0, 0, 0, 0]) + b"p" * 125
+    most = 0
+    for _ in range(400):
+        raw.write(ping * 100)
+        await asyncio.sleep(0.001)
+        most = max(most, viewer.connection.transport.get_write_buffer_size())
+        if viewer.connection.transport.is_closing():
+            break
+    assert 0 < most < 512 * 1024  # 5 MB of pongs were asked for.
+    raw.abort()
+
+
+async def test_health_needs_no_websocket(served: Served) -> None:
+    def ask() -> tuple[int, bytes]:
+        client = http.client.HTTPConnection("127.0.0.1", served.port, timeout=2)
+        client.request("GET", "/healthz")
+        answer = client.getresponse()
+        return answer.status, answer.read()
+
+    assert await asyncio.to_thread(ask) == (200, b"ok\n")
+
+
+class TestTheDoor:
+    @pytest.fixture
+    def gateway_limits(self) -> GatewayLimits:
+        return GatewayLimits(connections_max=2, accepts_per_s=4, drain_s=0.1)
+
+    async def test_it_lets_in_so_many_at_most(self, served: Served) -> None:
+        await served.watch()
+        await served.watch()
+        with pytest.raises(InvalidStatus) as refused:
+            await served.open()
+        assert refused.value.response.status_code == 503
+        assert 1 <= int(refused.value.response.headers["Retry-After"]) <= 10
+
+    async def test_it_lets_in_so_many_a_second(self, served: Served) -> None:
+        for _ in range(4):
+            await (await served.open()).close()
+        with pytest.raises(InvalidStatus):
+            await served.open()
+        await asyncio.sleep(0.3)
+        await served.open()
+
+
+async def test_a_watched_stream_knows_its_viewers_by_kind(served: Served) -> None:
+    await served.watch(TALLY, STOCK)
+    await served.watch(TALLY)
+    shop = await served.watch(TALLY, "campaign/cmp_1/tally", kind="shop")
+    assert served.hub.counts() == {("str_1", "overlay"): 2, ("str_1", "shop"): 1}
+    await shop.close()
+    await until(lambda: len(served.hub) == 2)
+    assert served.hub.counts() == {("str_1", "overlay"): 2}
+
+
+async def test_beats_reach_viewers(served: Served) -> None:
+    client = await served.watch()
+    served.hub.beat(123, served.hub.viewers())
+    assert msgspec.json.decode(await client.recv()) == {"t": "beat", "at": 123}
+
+
+def test_a_first_message_is_text() -> None:
+    assert first_message('{"ticket":"x"}') is not None
+    assert first_message(b'{"ticket":"x"}') is None
+    assert first_message('{"ticket":"\ud800"}') is None
+
+
+async def test_five_hundred_viewers_get_the_same_bytes(served: Served) -> None:
+    """Each raw socket's bytes are compared, framing included, after the one handshake that differs."""
+    viewers = [await served.watch() for _ in range(500)]
+    frames = [frame(version, raised_minor=version * 2990, title="花生") for version in range(1, 21)]
+    for one in frames:
+        served.hub.publish([one])
+    got = [b"\n".join([await client.recv(decode=False) for _ in frames]) for client in viewers]
+    assert set(got) == {b"\n".join(one.payload for one in frames)}

@@ -1,0 +1,147 @@
+"""A whole gateway on real engines: what it missed it finds, and when it goes its viewers are told."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import text
+from websockets.exceptions import ConnectionClosed
+
+from realtime.audience import report_viewers, viewers_of
+from realtime.frames import CHANNEL, Frame, pack
+from realtime.topics import write_states
+from stream_events.database import Database
+from tests.realtime.conftest import TALLY, frame, said, until
+
+Start = Callable[[], Any]
+
+
+async def commit(database: Database, **state: Any) -> Frame:
+    async with database.begin() as sql:
+        (written,) = await write_states(sql, {TALLY: state}, {}, datetime.now(UTC))
+    return written
+
+
+async def publish(redis: Redis, *frames: Frame) -> None:
+    for message in pack(list(frames)):
+        await redis.publish(CHANNEL, message)
+
+
+async def test_what_is_committed_is_the_snapshot_and_what_is_published_follows(
+    database: Database, redis: Redis, start_process: Start
+) -> None:
+    await commit(database, raised_minor=1)
+    async with start_process() as served:
+        client = await served.watch(TALLY)
+        first = await said(client)
+        assert (first["version"], first["state"]) == (1, {"raised_minor": 1})
+        await publish(redis, await commit(database, raised_minor=2))
+        second = await said(client, within_s=1)
+        assert (second["epoch"], second["version"]) == (first["epoch"], 2)
+
+
+async def test_a_lost_message_costs_two_seconds_at_most(
+    database: Database, redis: Redis, start_process: Start
+) -> None:
+    async with start_process() as served:
+        client = await served.watch(TALLY)
+        for version in range(1, 4):
+            began = time.monotonic()
+            await commit(database, raised_minor=version)  # and never published
+            assert (await said(client))["version"] == version
+            assert time.monotonic() - began < 2.3
+
+
+async def test_a_cut_subscription_is_made_again_and_catches_up_at_once(
+    database: Database, redis: Redis, start_process: Start
+) -> None:
+    async def subscribed() -> bool:
+        return bool((await redis.pubsub_numsub(CHANNEL))[0][1])
+
+    async with start_process() as served:
+        client = await served.watch(TALLY)
+        await publish(redis, await commit(database, raised_minor=1))
+        assert (await said(client))["version"] == 1
+        await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await publish(redis, await commit(database, raised_minor=2))
+        assert (await said(client))["version"] == 2
+        await until(subscribed)
+        await publish(redis, await commit(database, raised_minor=3))
+        assert (await said(client, within_s=0.5))["version"] == 3
+
+
+async def test_rubbish_on_the_bus_is_passed_over(
+    database: Database, redis: Redis, start_process: Start
+) -> None:
+    async with start_process() as served:
+        client = await served.watch(TALLY)
+        for rubbish in (b"", b"{}", b"[1]", b'[{"t":"state","topic":1}]', b"\xff"):
+            await redis.publish(CHANNEL, rubbish)
+        await publish(redis, frame(1))
+        assert (await said(client, within_s=1))["version"] == 1
+
+
+async def test_a_gateway_that_restarts_goes_on_where_the_last_one_was(
+    database: Database, redis: Redis, start_process: Start
+) -> None:
+    async with start_process() as served:
+        client = await served.watch(TALLY)
+        await publish(redis, await commit(database, raised_minor=1))
+        assert (await said(client))["version"] == 1
+    with pytest.raises(ConnectionClosed):
+        await client.recv()
+    assert (client.close_code, client.close_reason) == (1012, "restart")
+    await publish(redis, await commit(database, raised_minor=2))  # nobody listens
+    async with start_process() as served:
+        client = await served.watch(TALLY)
+        assert (await said(client))["version"] == 2
+
+
+async def test_a_thousand_reconnections_cost_no_query(
+    database: Database, redis: Redis, start_process: Start
+) -> None:
+    await commit(database, raised_minor=1)
+    asked = text("SELECT sum(calls) FROM (SELECT xact_commit AS calls FROM pg_stat_database) s")
+    async with start_process() as served:
+
+        async def queries_during(viewers: int) -> int:
+            async with database.begin() as sql:
+                await sql.execute(text("SELECT pg_stat_force_next_flush()"))
+                before = int(await sql.scalar(asked) or 0)
+            began = time.monotonic()
+            for _ in range(viewers):
+                client = await served.watch(TALLY)
+                assert (await said(client))["version"] == 1
+                await client.close()
+            await asyncio.sleep(max(0, 4 - (time.monotonic() - began)))
+            async with database.begin() as sql:
+                return int(await sql.scalar(asked) or 0) - before
+
+        idle, busy = await queries_during(0), await queries_during(300)
+        assert busy <= idle + 6
+
+
+async def test_gateways_tell_how_many_watch(
+    database: Database, redis: Redis, start_process: Start
+) -> None:
+    async def reported() -> bool:
+        return (await viewers_of(redis, "str_1"))["overlay"] == 1
+
+    async with start_process() as served:
+        await served.watch(TALLY)
+        await served.watch(TALLY, kind="shop")
+        await until(reported, within_s=4)
+        await report_viewers(redis, "gw_other", {("str_1", "shop"): 40, ("str_2", "shop"): 7})
+        assert await viewers_of(redis, "str_1") == {
+            "overlay": 1,
+            "shop": 41,
+            "farmer": 0,
+            "console": 0,
+        }
+    await report_viewers(redis, "gw_other", {})
+    assert (await viewers_of(redis, "str_2"))["shop"] == 0
+    assert await redis.ttl("viewers:gw_other") == -2
