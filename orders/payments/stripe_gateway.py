@@ -303,7 +303,13 @@ class StripeGateway:
         except stripe.StripeError as error:
             # The SDK's error carries the whole answer, client secret included; it must not reach a log.
             raise _understood(error) from None
-        except (UnreadableSnapshotError, LookupError, TypeError, AttributeError) as error:
+        except (
+            UnicodeDecodeError,  # the SDK decodes an answer for its log even when it logs nothing
+            UnreadableSnapshotError,
+            LookupError,
+            TypeError,
+            AttributeError,
+        ) as error:
             # Stripe did it and said so in words we cannot read: that is not a failure of the payment.
             raise UnknownOutcome(f"unreadable answer: {type(error).__name__}") from error
 

@@ -1,0 +1,128 @@
+"""Facts are read strictly: what is missing or of another shape is refused, never guessed."""
+
+from typing import Any
+
+import pytest
+
+from orders.payments.facts import (
+    UnreadableSnapshotError,
+    dispute_fact,
+    event_fact,
+    payment_fact,
+    refund_fact,
+)
+
+INTENT: dict[str, Any] = {
+    "object": "payment_intent",
+    "id": "pi_1",
+    "status": "succeeded",
+    "amount": 5_000,
+    "amount_received": 5_000,
+    "currency": "cny",
+    "livemode": False,
+    "created": 1_800_000_000,
+    "metadata": {"order_id": "ord_1"},
+}
+BALANCE = {"currency": "cny", "fee": 175}
+REFUND: dict[str, Any] = {
+    "object": "refund",
+    "id": "re_1",
+    "payment_intent": {"id": "pi_1", "object": "payment_intent"},
+    "charge": "ch_1",
+    "amount": 100,
+    "currency": "cny",
+    "status": "pending",
+    "created": 1_800_000_000,
+    "metadata": None,
+}
+
+
+def test_a_payment_is_read() -> None:
+    fact = payment_fact(INTENT)
+    assert (fact.payment_intent_id, fact.currency, fact.amount_received_minor) == (
+        "pi_1",
+        "CNY",
+        5_000,
+    )
+    assert fact.created_at.isoformat() == "2027-01-15T08:00:00+00:00"
+    assert (fact.fee_minor, fact.client_secret, fact.decline_code) == (None, None, None)
+    with pytest.raises(TypeError):
+        fact.metadata["order_id"] = "ord_2"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("charge", "fee_minor"),
+    [
+        ("ch_1", None),
+        (None, None),
+        ({"balance_transaction": "txn_1"}, None),
+        ({"balance_transaction": None}, None),
+        ({"balance_transaction": BALANCE}, 175),
+        ({"balance_transaction": BALANCE | {"currency": "usd"}}, None),
+    ],
+)
+def test_the_fee_is_known_only_in_the_same_currency(charge: object, fee_minor: int | None) -> None:
+    assert payment_fact(INTENT | {"latest_charge": charge}).fee_minor == fee_minor
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"object": "charge"},
+        {"id": None},
+        {"status": "paid"},
+        {"status": None},
+        {"amount": "5000"},
+        {"amount": 50.0},
+        {"amount": True},
+        {"amount": -1},
+        {"amount_received": None},
+        {"currency": None},
+        {"livemode": 0},
+        {"livemode": None},
+        {"created": "1800000000"},
+        {"created": 10**30},
+        {"metadata": {"order_id": 1}},
+        {"metadata": ["x"]},
+        {"client_secret": 1},
+        {"latest_charge": {"balance_transaction": {"currency": "cny", "fee": 1.5}}},
+    ],
+)
+def test_an_odd_payment_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(UnreadableSnapshotError):
+        payment_fact(INTENT | changes)
+
+
+def test_refunds_and_disputes_are_read() -> None:
+    refund = refund_fact(REFUND)
+    assert (refund.payment_intent_id, refund.charge_id) == ("pi_1", "ch_1")
+    assert dict(refund.metadata) == {}
+    dispute = dispute_fact(REFUND | {"object": "dispute", "id": "dp_1", "status": "lost"})
+    assert (dispute.dispute_id, dispute.status, dispute.amount_minor) == ("dp_1", "lost", 100)
+    with pytest.raises(UnreadableSnapshotError):
+        dispute_fact(REFUND)
+
+
+@pytest.mark.parametrize(
+    ("status", "trusted"),
+    [
+        ("succeeded", True),
+        ("canceled", True),
+        ("processing", False),
+        ("requires_action", False),
+        ("requires_payment_method", False),
+    ],
+)
+def test_only_final_payments_are_trusted_from_a_webhook(status: str, trusted: bool) -> None:
+    event = {
+        "object": "event",
+        "id": "evt_1",
+        "type": "payment_intent.x",
+        "created": 1_800_000_000,
+        "livemode": False,
+        "data": {"object": INTENT | {"status": status}},
+    }
+    assert (event_fact(event).trusted() is not None) == trusted
+    for broken in ({"data": None}, {"data": {"object": []}}, {"livemode": None}, {"id": 1}):
+        with pytest.raises(UnreadableSnapshotError):
+            event_fact(event | broken)
