@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from stream_events import errors
+from stream_events import errors, outages
 
 
 def make_app(routers: Iterable[APIRouter], state: Mapping[str, Any]) -> ASGIApp:
@@ -16,6 +16,7 @@ def make_app(routers: Iterable[APIRouter], state: Mapping[str, Any]) -> ASGIApp:
     """
     app = FastAPI()
     errors.install(app)
+    outages.install(app)
     for router in routers:
         app.include_router(router)
 

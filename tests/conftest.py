@@ -24,11 +24,13 @@ from redis.asyncio import Redis
 
 import orders.tables  # noqa: F401 - imported for the tables it declares, as is the next
 import realtime.tables  # noqa: F401
+from inventory.offers import Catalogue
 from server.embedded import Engines, start_engines
 from server.migrate import upgrade
 from stream_events.access import Signer
 from stream_events.database import Base, Database
 from stream_events.limits import Limits
+from stream_events.links import Links
 from tests.applications import make_app
 from tests.factories import Sale, seed_sale
 
@@ -177,9 +179,42 @@ def routers() -> Sequence[APIRouter]:
 
 
 @pytest.fixture
-def app_state(database: Database, redis: Redis, signer: Signer, limits: Limits) -> dict[str, Any]:
+def catalogue(database: Database) -> Catalogue:
+    """A catalogue that is read when the test, or a route that changes something, says so: ``await catalogue.refresh()``."""
+    return Catalogue(database)
+
+
+@pytest.fixture
+def links() -> Links:
+    """Addresses of a sandbox deployment that nobody listens on."""
+    return Links(
+        public_url="http://testserver",
+        gateway_url="ws://testserver:8001",
+        stripe_publishable_key="pk_test_sandbox",
+        stripe_js_url="http://testserver:8002/v3/",
+        stripe_origins=("http://testserver:8002",),
+        mode="sandbox",
+    )
+
+
+@pytest.fixture
+def app_state(
+    database: Database,
+    redis: Redis,
+    signer: Signer,
+    limits: Limits,
+    links: Links,
+    catalogue: Catalogue,
+) -> dict[str, Any]:
     """What ``request.state`` holds; tests override or extend it (``{**app_state, "checkout": …}``)."""
-    return {"database": database, "redis": redis, "signer": signer, "limits": limits}
+    return {
+        "database": database,
+        "redis": redis,
+        "signer": signer,
+        "limits": limits,
+        "links": links,
+        "catalogue": catalogue,
+    }
 
 
 @pytest_asyncio.fixture(loop_scope="session")
