@@ -173,7 +173,7 @@ class Connection:
         return await connection.read_response()
 
     async def _open(self) -> AbstractConnection:
-        connection = self._pool.make_connection()
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             await asyncio.wait_for(connection.connect(), 2)
             info = await asyncio.wait_for(self._send(connection, "INFO", "server"), 1)

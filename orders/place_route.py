@@ -93,10 +93,8 @@ def _instant(at: datetime) -> str:
 class HotOrders:
     """ASGI in front of the app: answers the hot route, passes everything else on."""
 
-    def __init__(self, app: ASGIApp, checkout: Checkout, signer: Signer) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._checkout = checkout
-        self._signer = signer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event stream."""
@@ -107,26 +105,37 @@ class HotOrders:
         if path is None:
             await self._app(scope, receive, send)
             return
-        status, body, extra = await self._answer(path[1], dict(scope["headers"]), receive)
+        status, body, extra = await _answer(
+            scope["state"]["checkout"],
+            scope["state"]["signer"],
+            path[1],
+            dict(scope["headers"]),
+            receive,
+        )
         await send({"type": "http.response.start", "status": status, "headers": extra})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(
-        self, stream_id: str, headers: Mapping[bytes, bytes], receive: Receive
-    ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
-        try:
-            body = await _read(headers, receive)
-            token = bearer(headers.get(b"authorization", b"").decode("latin-1"))
-            shopper_id = self._signer.read("shopper", token) if token else None
-            if shopper_id is None:
-                raise unauthorized()
-            key = headers.get(b"idempotency-key", b"").decode("latin-1")
-            status, answer = await place_order(self._checkout, stream_id, shopper_id, key, body)
-            return status, answer, _headers(answer, b"application/json")
-        except Problem as problem:
-            answer = problem.body()
-            more = [(k.encode(), v.encode()) for k, v in problem.headers().items()]
-            return problem.status, answer, _headers(answer, MEDIA_TYPE.encode()) + more
+
+async def _answer(
+    checkout: Checkout,
+    signer: Signer,
+    stream_id: str,
+    headers: Mapping[bytes, bytes],
+    receive: Receive,
+) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    try:
+        body = await _read(headers, receive)
+        token = bearer(headers.get(b"authorization", b"").decode("latin-1"))
+        shopper_id = signer.read("shopper", token) if token else None
+        if shopper_id is None:
+            raise unauthorized()
+        key = headers.get(b"idempotency-key", b"").decode("latin-1")
+        status, answer = await place_order(checkout, stream_id, shopper_id, key, body)
+        return status, answer, _headers(answer, b"application/json")
+    except Problem as problem:
+        answer = problem.body()
+        more = [(k.encode(), v.encode()) for k, v in problem.headers().items()]
+        return problem.status, answer, _headers(answer, MEDIA_TYPE.encode()) + more
 
 
 def _headers(body: bytes, media_type: bytes) -> list[tuple[bytes, bytes]]:

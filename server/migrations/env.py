@@ -19,9 +19,8 @@ def run(connection: Connection) -> None:
 async def run_on(url: str) -> None:
     """Open an engine of our own, because the command line hands over only an address."""
     database = Database(url, connections_max=1)
-    async with database.engine.connect() as connection:
+    async with database.engine.begin() as connection:
         await connection.run_sync(run)
-        await connection.commit()
     await database.close()
 
 

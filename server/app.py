@@ -1,0 +1,134 @@
+"""The HTTP application put together: one flat function from settings to an app that answers.
+
+Whatever lives as long as the process is made in the lifespan and handed to requests as ``request.state``; there
+are no singletons.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from redis.asyncio import Redis
+from starlette.types import ASGIApp
+
+import inventory.routes
+import orders.place_route
+import orders.routes
+import realtime.routes
+import stream_events.routes
+from inventory.gate import Gate
+from inventory.offers import Catalogue
+from orders.checkout import Checkout
+from orders.payments.pace import Pace
+from orders.payments.stripe_gateway import StripeGateway
+from orders.payments.webhooks import Inbox
+from orders.place_route import HotOrders
+from realtime import pages_routes
+from server import health
+from server.edge import Edge
+from server.settings import SANDBOX_SECRET_KEY, Settings
+from stream_events import errors, outages
+from stream_events.access import Signer
+from stream_events.database import Database
+from stream_events.limits import Limits
+
+DESCRIPTION = """
+A charity livestream as a shop that cannot oversell and a total that cannot lie.
+
+Money is whole minor units beside an ISO 4217 currency. Refusals are RFC 9457 problem documents with a stable
+`code`. POSTs that take stock or money want an `Idempotency-Key`: the same key always gets the same answer.
+"""
+
+
+def stripe_gateway(settings: Settings) -> StripeGateway:
+    """Make the way to Stripe, or to the local sandbox when no key is configured."""
+    if settings.sandboxed:
+        return StripeGateway(SANDBOX_SECRET_KEY, base_url=settings.sandbox_url)
+    assert settings.stripe_secret_key is not None
+    return StripeGateway(settings.stripe_secret_key)
+
+
+def pace(settings: Settings, redis: Redis) -> Pace:
+    """Make this process's view of the shared budget of Stripe calls."""
+    return Pace(redis, rate_per_s=settings.pay_rate_per_s)
+
+
+def redis_client(settings: Settings) -> Redis:
+    """Make a client for what is not the gate: rate limits, the pace, frames."""
+    return Redis.from_url(str(settings.redis_url), protocol=3, socket_timeout=2, max_connections=64)
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """Return the application, the hot order route in front of it."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        async with AsyncExitStack() as stack:
+            yield await _start(settings, stack)
+
+    app = FastAPI(
+        title="stream-events",
+        version="0.1.0",
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+        docs_url=None,  # the stock pages load scripts from other hosts
+        redoc_url=None,
+    )
+    errors.install(app)
+    outages.install(app)
+    for module in (
+        stream_events.routes,
+        inventory.routes,
+        orders.place_route,
+        orders.routes,
+        realtime.routes,
+        health,
+    ):
+        app.include_router(module.router)
+    pages_routes.install(app)
+    return HotOrders(Edge(app))
+
+
+async def _start(settings: Settings, stack: AsyncExitStack) -> dict[str, Any]:
+    """Open what requests need, and have it closed in the opposite order."""
+    stop = asyncio.Event()
+    database = Database(
+        str(settings.database_url), connections_max=16, application_name="stream-events api"
+    )
+    stack.push_async_callback(database.close)
+    redis = redis_client(settings)
+    stack.push_async_callback(redis.aclose)
+    gate = Gate(str(settings.redis_url))
+    stack.push_async_callback(gate.close)
+    catalogue = Catalogue(database)
+    await catalogue.refresh()
+    checkout = Checkout(database, gate, catalogue, settings.orders_per_second_per_shopper)
+    stack.push_async_callback(checkout.close)
+    inbox = Inbox(database)
+    stack.push_async_callback(inbox.close)
+    stripe = stripe_gateway(settings)
+    stack.push_async_callback(stripe.aclose)
+    loops = [asyncio.create_task(loop.run(stop)) for loop in (catalogue, checkout)]
+
+    async def end_loops() -> None:
+        stop.set()
+        await asyncio.gather(*loops)
+
+    stack.push_async_callback(end_loops)
+    return {
+        "database": database,
+        "redis": redis,
+        "signer": Signer(settings.signing_secret()),
+        "catalogue": catalogue,
+        "checkout": checkout,
+        "gate": gate,
+        "inbox": inbox,
+        "stripe": stripe,
+        "pace": pace(settings, redis),
+        "webhook_secrets": settings.webhook_secrets(),
+        "links": settings.links(),
+        "limits": Limits(settings.shoppers_per_minute, settings.orders_per_second_per_shopper),
+    }
