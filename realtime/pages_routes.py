@@ -1,0 +1,224 @@
+"""The pages people open, and the one place that decides what a browser may do on them.
+
+There is no build step: the files of ``static/`` are served as they lie there, under ``/static/<build>/``, where
+``<build>`` is the hash of them all. So relative imports between modules just work, everything may be cached for
+ever, and a page can tell from a frame's ``build`` that it has become old. The HTML itself is never cached.
+
+Every page gets a Content-Security-Policy that admits nothing but ourselves and the gateway's websocket. The pay
+page alone also admits Stripe's hosts, because the payment form has to come from there.
+"""
+
+import gzip
+import hashlib
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Final, cast
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from stream_events.access import Caller, Role, allow
+from stream_events.errors import Problem, not_found, respond
+from stream_events.links import Links
+
+HERE: Final = Path(__file__).parent
+GZIP_BYTES_MIN: Final = 512
+MEDIA_TYPES: Final = MappingProxyType(
+    {
+        ".css": "text/css; charset=utf-8",
+        ".html": "text/html; charset=utf-8",
+        ".js": "text/javascript; charset=utf-8",
+        ".svg": "image/svg+xml",
+    }
+)
+FOR_EVER: Final = "public, max-age=31536000, immutable"
+ASK_AGAIN: Final = "no-cache"
+
+Public = Annotated[Caller, Depends(allow(Role.PUBLIC))]
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file as it goes over the wire: plain and, where that is shorter, compressed once for everybody."""
+
+    body: bytes
+    gzipped: bytes | None
+    media_type: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Everything there is to serve, read once when the application is made. ``build`` names this very set."""
+
+    build: str
+    static: Mapping[str, Asset]
+    pages: Mapping[str, str]
+
+
+def build_of_static(folder: Path = HERE) -> str:
+    """Return the hash that names the present set of pages and static files: viewers reload when it changes."""
+    digest = hashlib.sha256()
+    for path in _files(folder):
+        body = path.read_bytes()
+        digest.update(f"{path.relative_to(folder).as_posix()}\n{len(body)}\n".encode())
+        digest.update(body)
+    return digest.hexdigest()[:16]
+
+
+def read_site(folder: Path = HERE) -> Site:
+    """Read the pages and the static files of ``folder``."""
+    build = build_of_static(folder)
+    static: dict[str, Asset] = {}
+    pages: dict[str, str] = {}
+    for path in _files(folder):
+        if path.parent.name == "pages":
+            pages[path.stem] = path.read_text("utf-8").replace("{{static}}", f"/static/{build}")
+        else:
+            name = path.relative_to(folder / "static").as_posix()
+            static[name] = _asset(path.read_bytes(), MEDIA_TYPES[path.suffix])
+    return Site(build, MappingProxyType(static), MappingProxyType(pages))
+
+
+def _files(folder: Path) -> list[Path]:
+    found = [path for part in ("pages", "static") for path in (folder / part).rglob("*")]
+    return sorted(path for path in found if path.suffix in MEDIA_TYPES)
+
+
+def _asset(body: bytes, media_type: str) -> Asset:
+    # A fixed time in the gzip header, so that equal files are equal bytes on every server.
+    gzipped = gzip.compress(body, 9, mtime=0) if len(body) >= GZIP_BYTES_MIN else None
+    return Asset(body, gzipped, media_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
+def content_security_policy(links: Links, *, pays: bool = False) -> str:
+    """Return the policy of a page; ``pays`` is the pay page, the only one where a foreign script may run.
+
+    Trusted Types are not required there: Stripe's own script assigns script addresses and would be stopped.
+    """
+    gateway = urlsplit(links.gateway_url)
+    stripe = " ".join(("", *links.stripe_origins)) if pays else ""
+    rules = [
+        "default-src 'none'",
+        f"script-src 'self'{stripe}",
+        "style-src 'self'",
+        f"img-src 'self' data:{stripe}",
+        f"connect-src 'self' {gateway.scheme}://{gateway.netloc}{stripe}",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+    rules += [f"frame-src{stripe}"] if stripe else []
+    rules += [] if pays else ["require-trusted-types-for 'script'", "trusted-types 'none'"]
+    return "; ".join(rules)
+
+
+def page_headers(links: Links, *, pays: bool = False) -> dict[str, str]:
+    """Return the headers of a page: what it may load, that it is never framed, cached, sniffed or referred from."""
+    headers = {
+        "content-security-policy": content_security_policy(links, pays=pays),
+        "cache-control": ASK_AGAIN,
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+        "permissions-policy": f"camera=(), geolocation=(), microphone=(), payment={'*' if pays else '()'}",
+    }
+    if links.public_url.startswith("https://"):
+        headers["strict-transport-security"] = "max-age=31536000"
+        # A bank's confirmation may open a window and has to find its way back to the pay page.
+        headers["cross-origin-opener-policy"] = (
+            "same-origin-allow-popups" if pays else "same-origin"
+        )
+    return headers
+
+
+def _links(request: Request) -> Links:
+    return cast("Links", request.state.links)
+
+
+def _page(site: Site, name: str, request: Request, status: int = 200) -> Response:
+    links = _links(request)
+    pays = name == "pay"
+    text = site.pages[name]
+    if pays:
+        text = text.replace("{{stripe_js}}", html.escape(links.stripe_js_url, quote=True))
+    return Response(text, status, page_headers(links, pays=pays), MEDIA_TYPES[".html"])
+
+
+def _static(site: Site, build: str, name: str, request: Request) -> Response:
+    asset = site.static.get(name)
+    if asset is None:
+        raise not_found("file")
+    headers = {
+        # Under a foreign build's name (a page from before an update) the file may differ: ask again each time.
+        "cache-control": FOR_EVER if build == site.build else ASK_AGAIN,
+        "cross-origin-resource-policy": "same-origin",
+        "etag": asset.etag,
+        "vary": "accept-encoding",
+        "x-content-type-options": "nosniff",
+    }
+    if asset.etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    if asset.gzipped and "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(
+            asset.gzipped,
+            headers=headers | {"content-encoding": "gzip"},
+            media_type=asset.media_type,
+        )
+    return Response(asset.body, headers=headers, media_type=asset.media_type)
+
+
+def site_router(site: Site) -> APIRouter:
+    """Make the routes of ``site``. All are public: what a page shows, it asks for with a key of its own."""
+    router = APIRouter(include_in_schema=False)
+    reads: dict[str, Any] = {"methods": ["GET", "HEAD"]}
+
+    @router.api_route("/", **reads)
+    def index(request: Request, _: Public) -> Response:
+        return _page(site, "index", request)
+
+    @router.api_route("/shop/{stream_id}", **reads)
+    def shop(request: Request, _: Public) -> Response:
+        return _page(site, "shop", request)
+
+    @router.api_route("/pay/{order_id}", **reads)
+    def pay(request: Request, _: Public) -> Response:
+        return _page(site, "pay", request)
+
+    @router.api_route("/overlay/{widget}", **reads)
+    def overlay(widget: str, request: Request, _: Public) -> Response:
+        known = widget in ("all", "tally", "goal", "stock")
+        return _page(site, "overlay", request) if known else _page(site, "404", request, 404)
+
+    @router.api_route("/farmer", **reads)
+    def farmer(request: Request, _: Public) -> Response:
+        return _page(site, "farmer", request)
+
+    @router.api_route("/console", **reads)
+    def console(request: Request, _: Public) -> Response:
+        return _page(site, "console", request)
+
+    @router.api_route("/static/{build}/{name:path}", **reads)
+    def static(build: str, name: str, request: Request, _: Public) -> Response:
+        return _static(site, build, name, request)
+
+    return router
+
+
+def install(app: FastAPI) -> None:
+    """Serve the pages from ``app``, and answer people who took a wrong turn with a page instead of JSON."""
+    site = read_site()
+    app.include_router(site_router(site))
+
+    async def on_missing(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        wants_page = "text/html" in request.headers.get("accept", "")
+        if wants_page and not request.url.path.startswith("/v1/"):
+            return _page(site, "404", request, 404)
+        return respond(Problem(404, "not_found", str(error.detail)))
+
+    app.add_exception_handler(404, on_missing)

@@ -1,0 +1,65 @@
+// Two languages, chosen by ?locale=, then by the switch, then by the browser.
+
+import { el } from "./dom.js";
+import { recall, remember } from "./memory.js";
+
+const CHOSEN = "se.locale";
+
+function choose() {
+  const wanted =
+    new URLSearchParams(location.search).get("locale") || recall(CHOSEN) || navigator.language || "en";
+  return /^zh/i.test(wanted) ? "zh-CN" : "en";
+}
+
+export const locale = choose();
+const chinese = locale === "zh-CN";
+document.documentElement.lang = locale;
+
+// words: { key: ["English", "中文"] }, with {name} for what is filled in.
+export function translator(words) {
+  return (key, values = {}) =>
+    words[key][chinese ? 1 : 0].replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+}
+
+// The name in the reader's language, where there is one.
+export function named(thing, field = "name") {
+  return (chinese && thing[`${field}_zh`]) || thing[field] || "";
+}
+
+export function count(number) {
+  return new Intl.NumberFormat(locale).format(number);
+}
+
+export function clock(seconds) {
+  const whole = Math.max(0, Math.ceil(seconds));
+  const two = (number) => String(number).padStart(2, "0");
+  const hours = Math.floor(whole / 3600);
+  const rest = `${Math.floor((whole % 3600) / 60)}:${two(whole % 60)}`;
+  return hours ? `${hours}:${rest.padStart(5, "0")}` : rest;
+}
+
+export function timeOfDay(at) {
+  return new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit" }).format(
+    new Date(at),
+  );
+}
+
+export function localeSwitch() {
+  const other = chinese ? "English" : "中文";
+  return el(
+    "button",
+    {
+      class: "quiet locale",
+      type: "button",
+      lang: chinese ? "en" : "zh-CN",
+      onclick: () => {
+        remember(CHOSEN, chinese ? "en" : "zh-CN");
+        const url = new URL(location.href);
+        if (!url.searchParams.has("locale")) return location.reload();
+        url.searchParams.delete("locale");
+        location.replace(url);
+      },
+    },
+    other,
+  );
+}

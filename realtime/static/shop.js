@@ -1,0 +1,275 @@
+// The shop of one stream: see, choose, buy; then the order takes over the page. Everything survives a reload: a
+// pending attempt is finished, a placed order is shown again.
+
+import { Refusal, serverNow, untilKnown } from "./api.js";
+import { Attempt, dropOrder, keepOrder, keptOrder } from "./attempt.js";
+import { el, find, say } from "./dom.js";
+import { clock, count, named } from "./i18n.js";
+import { Live } from "./live.js";
+import { money } from "./money.js";
+import { Stall } from "./offers.js";
+import { contactForm, follow, outcome, payClock, steps, summary } from "./order.js";
+import { emptyState, frame, show } from "./page.js";
+import { t } from "./shop_words.js";
+import { shopperToken } from "./shopper.js";
+import { storefront, streamTopics } from "./storefront.js";
+
+const streamId = decodeURIComponent(location.pathname.split("/")[2]);
+const attempt = new Attempt(streamId);
+const view = { front: null, stall: null, live: null, status: null, busy: false, following: 0, watching: false };
+const parts = {};
+
+function home() {
+  return el("p", {}, el("a", { href: "/", class: "button" }, t("home")));
+}
+
+// --- the hero -------------------------------------------------------------------------------------------------
+
+function hero() {
+  parts.life = el("span", { class: "badge" });
+  parts.raised = el("b", { class: "num" });
+  parts.goal = el("span", { class: "num" });
+  parts.fill = el("i");
+  parts.bar = el("div", { class: "bar" }, parts.fill);
+  parts.tally = el("div", { hidden: true }, el("p", { class: "raised" }, parts.raised, parts.goal), parts.bar);
+  const host = view.front.host?.name;
+  return el(
+    "header",
+    { class: "hero" },
+    parts.life,
+    el("h1", {}, named(view.front, "title")),
+    host ? el("p", {}, t("with", { host })) : null,
+    parts.tally,
+  );
+}
+
+function seeTally({ raised_minor: raised, goal_minor: goal, currency }) {
+  parts.tally.hidden = false;
+  say(parts.raised, t("raised", { amount: money(raised, currency) }));
+  say(parts.goal, goal > 0 ? t("ofGoal", { goal: money(goal, currency, { round: true }) }) : "");
+  parts.bar.hidden = goal <= 0;
+  parts.fill.style.setProperty("--part", `${goal > 0 ? Math.min(100, (raised * 100) / goal) : 0}%`);
+}
+
+function life() {
+  const state = view.status?.state ?? view.front.state;
+  if (state === "live") return "live";
+  return state === "ended" || state === "settled" ? "over" : "soon";
+}
+
+function seeLife() {
+  const now = life();
+  say(parts.life, t(now));
+  parts.life.classList.toggle("live", now === "live");
+  paintBuy();
+}
+
+// --- buying ---------------------------------------------------------------------------------------------------
+
+function message(text, kind = "") {
+  parts.message.hidden = !text;
+  parts.message.className = `note ${kind}`;
+  say(parts.message, text ?? "");
+}
+
+function opensAt() {
+  const at = Date.parse(view.opensAt ?? view.status?.opens_at ?? view.front.opens_at ?? "");
+  return at > serverNow() ? at : null;
+}
+
+function paintBuy() {
+  if (!parts.buy || view.busy) return;
+  const total = view.stall.totalMinor();
+  const opens = opensAt();
+  const now = life();
+  parts.buy.disabled = now !== "live" || opens !== null || total === 0 || view.stall.isSoldOut();
+  if (now === "over") say(parts.buy, t("over"));
+  else if (opens !== null) say(parts.buy, t("opensIn", { clock: clock((opens - serverNow()) / 1000) }));
+  else if (now === "soon") say(parts.buy, t("soon"));
+  else if (total === 0) say(parts.buy, t("pick"));
+  else if (view.stall.isSoldOut()) say(parts.buy, t("soldOut"));
+  else say(parts.buy, t("buy", { amount: money(total, view.front.currency) }));
+}
+
+function refusalText({ code, body, message: detail }) {
+  switch (code) {
+    case "sold_out":
+      view.watching = body.final === false;
+      return t(view.watching ? "heldByOthers" : "soldOutFinal");
+    case "limit_exceeded":
+      return t("limitReached", { limit: count(body.limit), yours: count(body.yours) });
+    case "not_open":
+      view.opensAt = body.opens_at;
+      return t("opensSoon");
+    case "sale_closed":
+      return t("saleClosed");
+    case "key_aborted":
+      return t("keyAborted");
+    default:
+      return t("refused", { detail });
+  }
+}
+
+async function place() {
+  view.busy = true;
+  parts.buy.disabled = true;
+  say(parts.buy, t("checking"));
+  message(null);
+  try {
+    const order = await attempt.finish(() => message(t("placing")));
+    keepOrder(streamId, order.id);
+    view.stall.clear();
+    openOrder(order.id, true);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    message(refusalText(error), view.watching ? "" : "bad");
+  } finally {
+    view.busy = false;
+    paintBuy();
+  }
+}
+
+function buy() {
+  if (view.busy) return;
+  attempt.begin(view.stall.lines());
+  place();
+}
+
+function stallView() {
+  view.following += 1;
+  history.replaceState(null, "", location.pathname + withoutOrder());
+  const kept = keptOrder(streamId);
+  const link = el("button", { class: "quiet wide", type: "button", onclick: () => openOrder(kept) }, t("openOrder"));
+  parts.message = el("p", { class: "note", role: "status", hidden: true });
+  parts.buy = el("button", { type: "button", class: "wide", id: "buy", onclick: buy }, t("loading"));
+  const empty = view.front.offers.length === 0;
+  show(
+    hero(),
+    kept ? el("div", { class: "actions" }, link) : "",
+    empty ? emptyState(t("nothing"), t("nothingText")) : view.stall.node,
+    empty ? "" : el("div", { class: "checkout" }, parts.message, parts.buy),
+  );
+  find("main").classList.add("buying");
+  for (const frame of view.latest.values()) take(frame);
+  seeLife();
+}
+
+// --- the order ------------------------------------------------------------------------------------------------
+
+function withoutOrder() {
+  const query = new URLSearchParams(location.search);
+  query.delete("order");
+  return query.size ? `?${query}` : "";
+}
+
+function openOrder(orderId, fresh = false) {
+  const query = new URLSearchParams(location.search);
+  query.set("order", orderId);
+  history.replaceState(null, "", `${location.pathname}?${query}`);
+  find("main").classList.remove("buying");
+  const trouble = el("p", { class: "note", role: "status", hidden: true });
+  const body = el("div", { "aria-live": "polite" }, el("p", { class: "empty" }, t("loading")));
+  const back = el("button", { class: "quiet wide", type: "button", onclick: stallView }, t("backToShop"));
+  show(trouble, body, el("div", { class: "actions" }, back));
+  scrollTo(0, 0);
+  const mine = (view.following += 1);
+  let painted = "";
+  const paint = (order, again = false) => {
+    // Only what changes the picture repaints it: a form somebody is typing in must not be replaced.
+    const picture = [order.state, order.contact_given, order.pay_by, order.ahead, order.minutes].join();
+    if (picture === painted && !again) return;
+    const typing = body.querySelector("form") && order.contact_given === false && !again;
+    const same = painted.split(",")[0] === order.state;
+    painted = picture;
+    if (typing && same) return;
+    body.replaceChildren(...orderNodes(order, () => refresh(order)));
+    if (fresh) body.querySelector("h1, h2")?.scrollIntoView({ block: "nearest" });
+  };
+  const refresh = (order) => paint({ ...order, contact_given: true }, true);
+  const onTrouble = (error) => {
+    trouble.hidden = error === null;
+    if (error instanceof Refusal) {
+      if (keptOrder(streamId) === orderId) dropOrder(streamId);
+      body.replaceChildren(emptyState(t("noOrder"), t("noOrderText")));
+      trouble.hidden = true;
+    } else if (error) say(trouble, t("offline"));
+  };
+  follow(orderId, paint, onTrouble, () => view.following !== mine);
+}
+
+function queueCard(order) {
+  const minutes = order.minutes ?? 0;
+  return el(
+    "section",
+    { class: "card" },
+    el("h2", {}, t("queueTitle")),
+    el("p", {}, minutes >= 1 ? t("queueMinutes", { minutes: count(minutes) }) : t("queueSoon")),
+    order.ahead > 0 ? el("p", { class: "num soft" }, t("queueAhead", { ahead: count(order.ahead) })) : null,
+    el("p", { class: "soft small gap" }, t("queueWait")),
+  );
+}
+
+function payCard(order) {
+  const amount = money(order.total.amount_minor, order.total.currency);
+  const href = `/pay/${encodeURIComponent(order.id)}${location.search.includes("locale=") ? location.search : ""}`;
+  return el(
+    "section",
+    { class: "card" },
+    el("div", { class: "spread" }, el("h2", {}, t("payTitle")), payClock(order)),
+    el("p", { class: "gap" }, el("a", { class: "button wide", id: "go-pay", href }, t("pay", { amount }))),
+  );
+}
+
+function orderNodes(order, onSaved) {
+  const done = outcome(order);
+  const lines = el("section", { class: "card" }, el("h2", {}, t("yourOrder")), summary(order, (sku) => view.stall.nameOf(sku)));
+  const nodes = [steps(order)];
+  if (done) return [...nodes, done, lines];
+  if (order.state === "RESERVED") nodes.push(queueCard(order));
+  if (!order.contact_given) {
+    const intro = [el("h2", {}, t("heldTitle")), el("p", { class: "soft" }, t("heldText"))];
+    const clockLine = order.pay_by ? el("p", {}, payClock(order)) : null;
+    nodes.push(el("section", { class: "card" }, ...intro, clockLine ?? "", contactForm(order, onSaved)));
+  } else if (order.state === "AWAITING_PAYMENT") nodes.push(payCard(order));
+  return [...nodes, lines];
+}
+
+// --- start ----------------------------------------------------------------------------------------------------
+
+function take(frame) {
+  const part = frame.topic.split("/")[2];
+  view.latest.set(part, frame);
+  if (part === "tally") seeTally(frame.state);
+  if (part === "status") view.status = frame.state;
+  if (part === "stock" && view.stall.see(frame.state.items) && view.watching) {
+    view.watching = false;
+    message(t("cameBack"), "good");
+    navigator.vibrate?.(120);
+  }
+  seeLife();
+}
+
+function seeFront() {
+  document.title = named(view.front, "title");
+  view.latest = new Map();
+  view.stall = new Stall(view.front, () => paintBuy());
+  view.live = new Live({ topics: streamTopics(streamId), token: shopperToken, onFrame: take }).start();
+  setInterval(() => opensAt() !== null || view.opensAt ? paintBuy() : null, 500);
+}
+
+async function start() {
+  frame();
+  show(el("p", { class: "empty" }, t("loading")));
+  try {
+    view.front = await untilKnown(() => storefront(streamId));
+  } catch {
+    return show(emptyState(t("notFound"), t("notFoundText"), home()));
+  }
+  seeFront();
+  const asked = new URLSearchParams(location.search).get("order");
+  stallView();
+  if (attempt.pending()) place();
+  else if (asked) openOrder(asked);
+}
+
+start();

@@ -1,0 +1,168 @@
+"""The overlay in a real browser: it shows the newest frame and nothing else, says when it is old, and comes back.
+
+A host has it in front of an audience for a night, so each test is about something an audience would see.
+"""
+
+import asyncio
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import Open, Watch, shot
+from tests.browser.scripted_backend import EPOCH, Backend
+from tests.browser.story import STOCK, STREAM, TALLY
+
+pytestmark = pytest.mark.browser
+
+TOPIC = f"stream/{STREAM}/tally"
+STAGE = "linear-gradient(160deg, #6d8aa8, #b9c3b0 40%, #7d6a4d)"
+
+
+@pytest.fixture
+def overlay_key(backend: Backend) -> str:
+    me = {"id": "prn_1", "role": "overlay", "stream_id": STREAM}
+    backend.reply("GET", "me", (200, me))
+    return "se_overlay_key"
+
+
+async def shown(page: Page) -> str:
+    """Return the amount on the reels, read off what they are turned to."""
+    return await page.locator("#raised").evaluate(
+        """(node) => [...node.querySelectorAll(".symbol, .digit, .mark")].map((part) =>
+            part.classList.contains("digit")
+              ? part.firstChild.style.getPropertyValue("--shown")
+              : part.textContent).join("")"""
+    )
+
+
+async def open_overlay(open_page: Open, backend: Backend, key: str, query: str = "") -> Page:
+    page = await open_page(f"{backend.base}/overlay/all{query}#{key}", 1920, 1080)
+    await expect(page.locator("#card[data-state=shown]")).to_be_visible()
+    return page
+
+
+async def test_shows_the_frame_to_the_minor_unit(
+    open_page: Open, backend: Backend, overlay_key: str
+) -> None:
+    page = await open_overlay(open_page, backend, overlay_key)
+    await expect(page.locator("#raised")).to_have_attribute("aria-label", "¥12,845.60")
+    assert await shown(page) == "¥12,845.60"
+    await expect(page.locator("#percent")).to_have_text("25%")
+    await expect(page.locator("[data-sku=PEANUT-5KG] .left")).to_have_text("7,213 / 11,483")
+    await expect(page.locator("[data-sku=PEANUT-5KG] .name")).to_have_text("Red-skin peanuts, 5 kg")
+    await expect(page.locator("[data-sku=HOT-SAUCE] .stamp")).to_have_text("SOLD OUT")
+    await expect(page.locator("#test")).to_be_visible()
+    bearer = backend.calls("POST", "socket-tickets")[0][0]["authorization"]
+    assert bearer == f"Bearer {overlay_key}"
+
+
+async def test_a_growing_total_rolls_to_exactly_the_new_one(
+    open_page: Open, backend: Backend, overlay_key: str
+) -> None:
+    page = await open_overlay(open_page, backend, overlay_key)
+    for raised, text in ((1_284_561, "¥12,845.61"), (99_999_999, "¥999,999.99"), (100_000_000, "¥1,000,000.00")):
+        await backend.say(TOPIC, **(TALLY | {"raised_minor": raised}))
+        await expect(page.locator("#raised")).to_have_attribute("aria-label", text)
+        assert await shown(page) == text
+    # A refund takes it down again: fewer places, no digit left over.
+    await backend.say(TOPIC, **(TALLY | {"raised_minor": 2_50}))
+    await expect(page.locator("#raised")).to_have_attribute("aria-label", "¥2.50")
+    assert await shown(page) == "¥2.50"
+
+
+async def test_an_older_frame_changes_nothing(
+    open_page: Open, backend: Backend, overlay_key: str
+) -> None:
+    page = await open_overlay(open_page, backend, overlay_key)
+    await backend.send(TOPIC, EPOCH, 9, TALLY | {"raised_minor": 900_00})
+    await expect(page.locator("#raised")).to_have_attribute("aria-label", "¥900.00")
+    for epoch, version in ((EPOCH, 8), (EPOCH, 9), (EPOCH - 1, 99)):
+        await backend.send(TOPIC, epoch, version, TALLY | {"raised_minor": 111_00})
+    await backend.send(TOPIC, EPOCH + 1, 1, TALLY | {"raised_minor": 700_00})
+    await expect(page.locator("#raised")).to_have_attribute("aria-label", "¥700.00")
+    await backend.send(TOPIC, EPOCH, 10, TALLY | {"raised_minor": 111_00})
+    await backend.say(f"stream/{STREAM}/stock", **STOCK)
+    await asyncio.sleep(0.3)
+    assert await page.locator("#raised").get_attribute("aria-label") == "¥700.00"
+
+
+async def test_comes_back_with_a_new_ticket_and_the_newest_state(
+    open_page: Open, backend: Backend, overlay_key: str
+) -> None:
+    page = await open_overlay(open_page, backend, overlay_key)
+    await backend.cut()
+    await backend.send(TOPIC, EPOCH, 50, TALLY | {"raised_minor": 5_000_000})
+    await expect(page.locator("#raised")).to_have_attribute("aria-label", "¥50,000.00", timeout=8000)
+    await expect(page.locator("#percent")).to_have_class("percent reached")
+    assert len(backend.calls("POST", "socket-tickets")) == 2
+
+
+@pytest.mark.slow
+async def test_silence_is_marked_and_the_last_state_stays(
+    open_page: Open, backend: Backend, overlay_key: str
+) -> None:
+    page = await open_overlay(open_page, backend, overlay_key)
+    dashed = await open_overlay(open_page, backend, overlay_key, "?fallback=dash")
+    backend.silent = True
+    await expect(page.locator("#link")).to_be_visible(timeout=13_000)
+    await expect(page.locator("#link")).to_contain_text("NOT LIVE")
+    assert await shown(page) == "¥12,845.60"
+    await page.screenshot(path=shot("overlay-stale"))
+    await expect(dashed.locator("#raised")).to_have_attribute("aria-label", "—", timeout=3000)
+    backend.silent = False
+    await expect(page.locator("#link")).to_be_hidden(timeout=8000)
+
+
+async def test_a_revoked_key_is_said_on_the_page(
+    open_page: Open, backend: Backend, watch: Watch
+) -> None:
+    watch.forgiven = ("401 (Unauthorized)",)
+    backend.reply("GET", "me", (401, {"code": "unauthorized", "detail": "no"}))
+    page = await open_page(f"{backend.base}/overlay/all#old", 1920, 1080)
+    await expect(page.locator("#notice")).to_contain_text("no longer accepted")
+    await expect(page.locator("#card")).to_have_attribute("data-state", "waiting")
+
+
+async def test_names_are_text_and_parameters_are_checked(
+    open_page: Open, backend: Backend, overlay_key: str
+) -> None:
+    hostile = '<img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}"\'><svg onload=alert(3)>'
+    front: dict[str, Any] = backend.storefront
+    backend.storefront = front | {"offers": [front["offers"][0] | {"name": hostile}]}
+    await backend.say(f"stream/{STREAM}/status", state="live", title=hostile, title_zh=None)
+    query = "?accent=red;}*{display:none&theme=javascript:alert(1)&scale=999&layout=<b>"
+    page = await open_overlay(open_page, backend, overlay_key, query)
+    await expect(page.locator("#title")).to_have_text(hostile)
+    await expect(page.locator("[data-sku=PEANUT-5KG] .name")).to_have_text(hostile)
+    assert await page.locator("body img, body script, body svg").count() == 0
+    root = page.locator("html")
+    assert await root.get_attribute("data-theme") == "night"
+    assert await root.get_attribute("style") in (None, "")
+
+
+async def test_looks_right(open_page: Open, backend: Backend, overlay_key: str) -> None:
+    for widget, query, width, height in (
+        ("all", "", 1920, 1080),
+        ("all", "?theme=day", 1920, 1080),
+        ("all", "?theme=paper&locale=zh-CN", 1920, 1080),
+        ("all", "?layout=vertical", 1080, 1920),
+        ("tally", "", 1920, 1080),
+        ("goal", "", 1920, 1080),
+        ("stock", "", 1920, 1080),
+    ):
+        page = await open_page(f"{backend.base}/overlay/{widget}{query}#{overlay_key}", width, height)
+        card = page.locator("#card[data-state=shown]")
+        await expect(card).to_be_visible()
+        box = await card.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+        assert box["y"] + box["height"] <= height
+        # Nothing but the card is painted: OBS shows the stage through the rest.
+        background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert background == "rgba(0, 0, 0, 0)"
+        await page.evaluate(f"document.documentElement.style.background = '{STAGE}'")
+        await page.wait_for_timeout(700)
+        name = f"overlay-{widget}{query}".translate(str.maketrans("?=&", "---"))
+        await page.screenshot(path=shot(name))
