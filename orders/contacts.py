@@ -1,0 +1,50 @@
+"""Who and where to send: the only place that holds a shopper's personal data, and the way to erase it.
+
+Given after the units are held, so that nobody types an address for goods that are gone. The order, its payments
+and the books never carry any of it, which is why deleting one row here is an erasure.
+"""
+
+from sqlalchemy import delete
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from orders.lifecycle import RELEASED, FulfilmentState, OrderState
+from orders.locks import lock_orders
+from orders.schemas import ContactIn
+from orders.tables import Order, OrderContact
+from stream_events.database import Database
+from stream_events.errors import Problem, not_found
+
+# Goods that go back, or already went, need no new address.
+_CLOSED = RELEASED | {OrderState.REFUND_PENDING, OrderState.REFUNDED, OrderState.CANCELLING}
+
+
+async def give_contact(
+    database: Database, order_id: str, shopper_id: str, contact: ContactIn
+) -> None:
+    """Keep (or correct) where an order goes to, as long as it has not been packed."""
+    async with database.begin() as sql:
+        order = await _own_order(sql, order_id, shopper_id)
+        if OrderState(order.state) in _CLOSED or order.fulfilment != FulfilmentState.NONE:
+            raise Problem(409, "contact_closed", "It is too late to change where this order goes.")
+        values = contact.model_dump()
+        statement = insert(OrderContact).values(order_id=order_id, **values)
+        await sql.execute(statement.on_conflict_do_update(index_elements=["order_id"], set_=values))
+
+
+async def erase_contact(database: Database, order_id: str, shopper_id: str) -> None:
+    """Forget where an order goes to. Doing it twice is no mistake; a parcel under way still needs it."""
+    async with database.begin() as sql:
+        order = await _own_order(sql, order_id, shopper_id)
+        if order.fulfilment == FulfilmentState.PACKED:
+            raise Problem(
+                409, "contact_in_use", "The parcel is packed and still needs its address."
+            )
+        await sql.execute(delete(OrderContact).where(OrderContact.order_id == order_id))
+
+
+async def _own_order(sql: AsyncSession, order_id: str, shopper_id: str) -> Order:
+    found = await lock_orders(sql, [order_id])
+    if not found or found[0].shopper_id != shopper_id:
+        raise not_found("order")
+    return found[0]

@@ -1,0 +1,159 @@
+"""Attempts to pay: how one is made at Stripe from its stored row, and how its outcome is written back.
+
+The row comes first and the call second, so that after any crash somebody can finish the call with the same key and
+find out what it did. Money is settled elsewhere (``orders.settlement``); here only the attempt learns its fate.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from orders.lifecycle import KEPT, Act, Input, OrderState, verdict
+from orders.locks import lock_orders
+from orders.payments.stripe_gateway import Declined, PaymentFact, StripeGateway
+from orders.schemas import PaymentOut, PaymentStatus
+from orders.settlement import settle
+from orders.tables import PayAttempt
+from stream_events.database import Database
+
+TRIES_MAX: Final = 3
+# Three tries, and two tokens that Stripe did not take at all.
+ATTEMPTS_MAX: Final = 5
+
+# Nothing of the attempt is, or can become, payable.
+DEAD: Final = frozenset({"CANCELED", "ABSENT"})
+
+_STATE_OF: Final = {
+    "requires_payment_method": "DECLINED",
+    "requires_confirmation": "DECLINED",
+    "requires_action": "REQUIRES_ACTION",
+    "processing": "PROCESSING",
+    "succeeded": "SUCCEEDED",
+    "canceled": "CANCELED",
+}
+_STATUS_OF: Final[dict[str, PaymentStatus]] = {
+    "CREATING": "checking",
+    "REQUIRES_ACTION": "requires_action",
+    "DECLINED": "declined",
+    "PROCESSING": "processing",
+    "SUCCEEDED": "succeeded",
+}
+
+_RECORD = text("""
+    UPDATE pay_attempts
+    SET state = :state, payment_intent_id = :payment_intent_id,
+        client_secret = coalesce(:client_secret, client_secret), updated_at = now()
+    WHERE order_id = :order_id AND n = :n AND tries = :tries AND state = 'CREATING'
+      AND (payment_intent_id IS NULL OR payment_intent_id = :payment_intent_id)
+""")
+_MOVE = text("""
+    UPDATE orders SET state = :to_state, state_at = now() WHERE id = ANY(:ids) AND state = :from_state
+    RETURNING id
+""")
+
+
+async def create(stripe: StripeGateway, attempt: PayAttempt) -> PaymentFact:
+    """Make the attempt's PaymentIntent, or learn what it became: the same key and parameters each time.
+
+    A decline is a fact like any other. Raises the gateway's other errors.
+    """
+    params: dict[str, Any] = attempt.params
+    try:
+        return await stripe.create_and_confirm(
+            order_id=attempt.order_id,
+            attempt=attempt.n,
+            amount_minor=params["amount"],
+            currency=params["currency"],
+            confirmation_token=params["confirmation_token"],
+            metadata=params["metadata"],
+            idempotency_key=f"pay:{attempt.order_id}:{attempt.n}",
+        )
+    except Declined as declined:
+        return declined.fact
+
+
+async def confirm(stripe: StripeGateway, attempt: PayAttempt) -> PaymentFact:
+    """Try the attempt's newest card on the PaymentIntent it has. Raises the gateway's errors but Declined."""
+    assert attempt.payment_intent_id is not None
+    try:
+        return await stripe.confirm(
+            attempt.payment_intent_id,
+            attempt.params["confirmation_token"],
+            f"pay:{attempt.order_id}:{attempt.n}:{attempt.tries}",
+        )
+    except Declined as declined:
+        return declined.fact
+
+
+async def record(database: Database, attempt: PayAttempt, fact: PaymentFact) -> OrderState:
+    """Write what a try came to, unless somebody else knew it first; return the order's state after it.
+
+    The order itself moves only for Stripe's ``processing``.
+    """
+    async with database.begin() as sql:
+        [order] = await lock_orders(sql, [attempt.order_id])
+        changed = await sql.execute(
+            _RECORD,
+            {
+                "order_id": attempt.order_id,
+                "n": attempt.n,
+                "tries": attempt.tries,
+                "state": _STATE_OF[fact.status],
+                "payment_intent_id": fact.payment_intent_id,
+                "client_secret": fact.client_secret,
+            },
+        )
+        state = OrderState(order.state)
+        if fact.status == "processing" and changed.rowcount == 1:  # type: ignore[attr-defined]
+            step = verdict(state, Input.PAY_PROCESSING)
+            if isinstance(step, Act):
+                await move(sql, [order.id], state, step.next_state)
+                return step.next_state
+    return state
+
+
+async def apply(database: Database, attempt: PayAttempt, fact: PaymentFact) -> None:
+    """Apply what a look at Stripe showed of an attempt that nobody is working on: money by way of the books."""
+    if attempt.state == "CREATING":
+        await record(database, attempt, fact)
+    await settle(database, [fact])
+
+
+async def move(
+    sql: AsyncSession, order_ids: Sequence[str], from_state: OrderState, to_state: OrderState
+) -> None:
+    """Move locked orders on, all of them or none: the caller's transaction ends if one is not in ``from_state``."""
+    moved = await sql.execute(
+        _MOVE, {"ids": list(order_ids), "from_state": from_state, "to_state": to_state}
+    )
+    if len(moved.all()) != len(order_ids):
+        raise RuntimeError(f"an order left {from_state} while it was locked")
+
+
+def tries_left(attempts: Sequence[PayAttempt]) -> int:
+    """Return how many more times a card may be tried. What Stripe never saw is not a try."""
+    tried = sum(attempt.tries for attempt in attempts if attempt.state != "ABSENT")
+    if len(attempts) >= ATTEMPTS_MAX and attempts[-1].state in DEAD:
+        return 0
+    return max(0, TRIES_MAX - tried)
+
+
+def standing(state: OrderState, attempts: Sequence[PayAttempt]) -> PaymentOut | None:
+    """Return how a payment stands for its shopper; ``checking`` wherever Stripe's word is still due."""
+    if state in KEPT or state is OrderState.LATE_PAID:
+        return PaymentOut(status="succeeded")
+    if state is OrderState.PROCESSING:
+        return PaymentOut(status="processing")
+    if not attempts:
+        return None
+    newest = attempts[-1]
+    if state in {OrderState.EXPIRING, OrderState.CANCELLING}:
+        return None if newest.state in DEAD else PaymentOut(status="checking")
+    if newest.state in DEAD:
+        # The last card tried was refused outright; another may be tried while the order waits.
+        return PaymentOut(status="declined") if state is OrderState.AWAITING_PAYMENT else None
+    status = _STATUS_OF[newest.state]
+    secret = newest.client_secret if status == "requires_action" else None
+    return PaymentOut(status=status, client_secret=secret)
