@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import text
 
+from inventory.guard import release
 from orders.payments.facts import DisputeFact, PaymentFact, RefundFact
+from orders.settlement import settle
 from stream_events.database import Database
 from stream_events.ids import new_id
 from tests.factories import Sale
@@ -134,8 +136,6 @@ async def place(
                 {"to": to_state, "order": placed.order_id},
             )
     if state == "EXPIRED":
-        from inventory.guard import release
-
         async with database.begin() as sql:
             await release(sql, [placed.order_id])
     return placed
@@ -158,8 +158,8 @@ async def add_attempt(
     if sql is not None:
         await sql.execute(statement, given)
         return
-    async with database.begin() as sql:
-        await sql.execute(statement, given)
+    async with database.begin() as own:
+        await own.execute(statement, given)
 
 
 def snapshot_of(fact: PaymentFact | RefundFact | DisputeFact) -> dict[str, Any]:
@@ -238,16 +238,72 @@ async def run(database: Database, *statements: str, **given: Any) -> None:
             await sql.execute(text(statement), given)
 
 
+async def state_of(database: Database, placed: Placed) -> tuple[Any, ...]:
+    return (await rows(database, _STATE, id=placed.order_id))[0]
+
+
+async def stock(database: Database) -> tuple[int, int]:
+    return (await rows(database, "SELECT sum(reserved), sum(sold) FROM stock"))[0]
+
+
+async def word(database: Database, placed: Placed) -> str:
+    found = await rows(
+        database,
+        "SELECT kind FROM stock_moves WHERE source_id = :id ORDER BY at, kind DESC",
+        id=placed.order_id,
+    )
+    letters = {kind for (kind,) in found}
+    return "".join(kind for kind in "RCXLT" if kind in letters)
+
+
+async def books(database: Database) -> dict[str, dict[str, int]]:
+    """Return each kind's sums by account, after proving that every transaction balances."""
+    unbalanced = await rows(
+        database,
+        "SELECT transaction_id FROM ledger_entries GROUP BY transaction_id HAVING sum(amount_minor) <> 0",
+    )
+    assert unbalanced == []
+    found = await rows(
+        database,
+        "SELECT t.kind, e.account, sum(e.amount_minor) FROM ledger_transactions t"
+        " JOIN ledger_entries e ON e.transaction_id = t.id GROUP BY 1, 2",
+    )
+    kinds: dict[str, dict[str, int]] = {}
+    for kind, account, amount_minor in found:
+        kinds.setdefault(kind, {})[account] = int(amount_minor)
+    return kinds
+
+
+async def net(database: Database) -> dict[str, int]:
+    found = await rows(database, "SELECT account, sum(amount_minor) FROM ledger_entries GROUP BY 1")
+    return {account: int(amount) for account, amount in found if amount}
+
+
+async def settled(database: Database, *facts: Any) -> list[tuple[str, str]]:
+    return [(outcome.result.value, outcome.reason) for outcome in await settle(database, facts)]
+
+
+_STATE = "SELECT state, received_minor, refunded_minor, disputed_minor FROM orders WHERE id = :id"
 _PLACE = (
-    "INSERT INTO order_keys (op, stream_id, fingerprint, outcome, adm, order_id)"
-    " VALUES (:op, :stream, :op, 'PLACED', 'adm', :order)",
-    "INSERT INTO orders (id, stream_id, shopper_id, state, total_minor, currency, place, placed_at)"
-    " VALUES (:order, :stream, :shopper, 'RESERVED', :total, :currency, 1, now())",
-    "INSERT INTO order_lines (order_id, stock_id, terms_id, quantity, amount_minor)"
-    " VALUES (:order, :stock, :terms, :quantity, :total)",
-    "INSERT INTO stock_moves (source_id, stock_id, kind, stream_id, quantity, shopper_id)"
-    " VALUES (:order, :stock, 'R', :stream, :quantity, :shopper)",
-    "INSERT INTO shopper_units (stock_id, shopper_id, units, limit_max) VALUES (:stock, :shopper, :quantity, :limit)"
-    " ON CONFLICT (stock_id, shopper_id) DO UPDATE SET units = shopper_units.units + excluded.units",
+    (
+        "INSERT INTO order_keys (op, stream_id, fingerprint, outcome, adm, order_id)"
+        " VALUES (:op, :stream, :op, 'PLACED', 'adm', :order)"
+    ),
+    (
+        "INSERT INTO orders (id, stream_id, shopper_id, state, total_minor, currency, place, placed_at)"
+        " VALUES (:order, :stream, :shopper, 'RESERVED', :total, :currency, 1, now())"
+    ),
+    (
+        "INSERT INTO order_lines (order_id, stock_id, terms_id, quantity, amount_minor)"
+        " VALUES (:order, :stock, :terms, :quantity, :total)"
+    ),
+    (
+        "INSERT INTO stock_moves (source_id, stock_id, kind, stream_id, quantity, shopper_id)"
+        " VALUES (:order, :stock, 'R', :stream, :quantity, :shopper)"
+    ),
+    (
+        "INSERT INTO shopper_units (stock_id, shopper_id, units, limit_max) VALUES (:stock, :shopper, :quantity, :limit)"
+        " ON CONFLICT (stock_id, shopper_id) DO UPDATE SET units = shopper_units.units + excluded.units"
+    ),
     "UPDATE stock SET reserved = reserved + :quantity WHERE id = :stock",
 )

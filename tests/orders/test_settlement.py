@@ -10,59 +10,22 @@ from sqlalchemy.exc import IntegrityError
 from inventory import guard
 from orders import order_books_sql, settlement
 from orders.ledger.post import Posting
-from orders.ledger.seal import seal_once
 from orders.order_books import Result
 from orders.settlement import Told, settle, settle_told
 from stream_events.database import Database
 from tests.factories import Sale
-from tests.orders.payers import Placed, add_attempt, place, rows, run, snapshot_of, store_event
-
-STATE = "SELECT state, received_minor, refunded_minor, disputed_minor FROM orders WHERE id = :id"
-
-
-async def state_of(database: Database, placed: Placed) -> tuple[Any, ...]:
-    return (await rows(database, STATE, id=placed.order_id))[0]
-
-
-async def stock(database: Database) -> tuple[int, int]:
-    return (await rows(database, "SELECT sum(reserved), sum(sold) FROM stock"))[0]
-
-
-async def word(database: Database, placed: Placed) -> str:
-    found = await rows(
-        database,
-        "SELECT kind FROM stock_moves WHERE source_id = :id ORDER BY at, kind DESC",
-        id=placed.order_id,
-    )
-    letters = {kind for (kind,) in found}
-    return "".join(kind for kind in "RCXLT" if kind in letters)
-
-
-async def books(database: Database) -> dict[str, dict[str, int]]:
-    """Return each kind's sums by account, after proving that every transaction balances."""
-    unbalanced = await rows(
-        database,
-        "SELECT transaction_id FROM ledger_entries GROUP BY transaction_id HAVING sum(amount_minor) <> 0",
-    )
-    assert unbalanced == []
-    found = await rows(
-        database,
-        "SELECT t.kind, e.account, sum(e.amount_minor) FROM ledger_transactions t"
-        " JOIN ledger_entries e ON e.transaction_id = t.id GROUP BY 1, 2",
-    )
-    kinds: dict[str, dict[str, int]] = {}
-    for kind, account, amount_minor in found:
-        kinds.setdefault(kind, {})[account] = int(amount_minor)
-    return kinds
-
-
-async def net(database: Database) -> dict[str, int]:
-    found = await rows(database, "SELECT account, sum(amount_minor) FROM ledger_entries GROUP BY 1")
-    return {account: int(amount) for account, amount in found if amount}
-
-
-async def settled(database: Database, *facts: Any) -> list[tuple[str, str]]:
-    return [(outcome.result.value, outcome.reason) for outcome in await settle(database, facts)]
+from tests.orders.payers import (
+    add_attempt,
+    books,
+    place,
+    rows,
+    settled,
+    snapshot_of,
+    state_of,
+    stock,
+    store_event,
+    word,
+)
 
 
 async def test_a_success_pays_the_order_sells_its_units_and_splits_the_money(
@@ -203,143 +166,6 @@ async def test_an_attempt_learns_its_payment_intent_from_our_metadata(
     await settle(database, [placed.payment()])
     found = await rows(database, "SELECT payment_intent_id, state FROM pay_attempts")
     assert found == [(placed.payment_intent_id, "SUCCEEDED")]
-
-
-async def test_late_money_buys_what_is_still_free(database: Database, sale: Sale) -> None:
-    placed = await place(database, sale, "EXPIRED")
-    await settle(database, [placed.payment(), placed.payment()])
-    assert await state_of(database, placed) == ("PAID", 2990, 0, 0)
-    assert await word(database, placed) == "RXL"
-    assert await stock(database) == (0, 1)
-    steps = await rows(database, "SELECT from_state, to_state FROM order_transitions ORDER BY id")
-    assert steps[-2:] == [("EXPIRED", "LATE_PAID"), ("LATE_PAID", "PAID")]
-
-
-async def test_late_money_without_stock_goes_back_and_is_never_in_a_total(
-    database: Database, sale: Sale
-) -> None:
-    placed = await place(database, sale, "EXPIRED")
-    await run(database, "UPDATE stock SET total = 0")
-    await settle(database, [placed.payment()])
-    assert await state_of(database, placed) == ("REFUND_PENDING", 2990, 0, 0)
-    assert await rows(database, "SELECT reason, amount_minor, state FROM refunds") == [
-        ("late_no_stock", 2990, "CREATING")
-    ]
-    async with database.begin() as sql:
-        scopes = await seal_once(sql)
-    assert {(s.raised_minor, s.sales_minor, s.orders, s.units) for s in scopes} == {(0, 0, 0, 0)}
-    [(refund_id,)] = await rows(database, "SELECT id FROM refunds")
-    given_back = placed.refund("re_1", metadata={"refund_id": refund_id})
-    assert await settled(database, given_back, given_back) == [("applied", ""), ("known", "")]
-    assert await state_of(database, placed) == ("REFUNDED", 2990, 2990, 0)
-    assert await rows(database, "SELECT state, stripe_refund_id FROM refunds") == [
-        ("SUCCEEDED", "re_1")
-    ]
-    assert await net(database) == {}
-    assert await word(database, placed) == "RX"
-
-
-async def test_a_second_payment_of_an_order_is_owed_back_and_moves_nothing_else(
-    database: Database, sale: Sale
-) -> None:
-    placed = await place(database, sale, attempt="ABSENT", payment_intent_id="pi_late")
-    await run(database, "UPDATE pay_attempts SET payment_intent_id = NULL")
-    await add_attempt(database, placed, 2, "REQUIRES_ACTION", "pi_second")
-    second = placed.payment(
-        payment_intent_id="pi_second", metadata={"order_id": placed.order_id, "attempt": "2"}
-    )
-    assert await settled(database, second, placed.payment(), placed.payment()) == [
-        ("applied", ""),
-        ("applied", "duplicate"),
-        ("known", ""),
-    ]
-    assert await state_of(database, placed) == ("PAID", 2990, 0, 0)
-    assert await stock(database) == (0, 1)
-    assert await rows(database, "SELECT payment_intent_id, reason FROM refunds") == [
-        ("pi_late", "duplicate")
-    ]
-    [(refund_id,)] = await rows(database, "SELECT id FROM refunds")
-    await settle(database, [placed.refund("re_1", metadata={"refund_id": refund_id})])
-    assert await state_of(database, placed) == ("PAID", 2990, 0, 0)
-    async with database.begin() as sql:
-        [scope, _] = await seal_once(sql)
-    assert (scope.sales_minor, scope.raised_minor, scope.orders, scope.units) == (2990, 449, 1, 1)
-    sums = await books(database)
-    assert sums["surplus"]["stripe/clearing"] + sums["surplus_refund"]["stripe/clearing"] == 0
-
-
-async def test_refunds_in_parts_give_every_share_back_to_the_last_unit(
-    database: Database, sale: Sale
-) -> None:
-    placed = await place(database, sale, quantity=3)
-    await settle(database, [placed.payment()])
-    for number, amount_minor in enumerate((1, 4000, 4969)):
-        await settle(database, [placed.refund(f"re_{number}", amount_minor=amount_minor)])
-        expected = "REFUNDED" if number == 2 else "PART_REFUNDED"
-        assert (await state_of(database, placed))[0] == expected
-    assert await settled(database, placed.refund("re_9", amount_minor=1)) == [
-        ("quarantined", "refund_exceeds_payment")
-    ]
-    assert await net(database) == {}
-    async with database.begin() as sql:
-        [scope, _] = await seal_once(sql)
-    assert (scope.sales_minor, scope.raised_minor, scope.orders, scope.units) == (0, 0, 0, 0)
-
-
-async def test_a_refund_that_fails_after_it_succeeded_is_taken_back(
-    database: Database, sale: Sale
-) -> None:
-    placed = await place(database, sale)
-    await settle(database, [placed.payment(), placed.refund("re_1")])
-    before = await net(database)
-    assert before == {}
-    failed = placed.refund("re_1", "failed")
-    assert await settled(database, failed, failed) == [("applied", "failed"), ("known", "")]
-    assert await state_of(database, placed) == ("REFUND_FAILED", 2990, 0, 0)
-    assert await settled(database, placed.refund("re_1")) == [("known", "")]
-    assert (await net(database))["stripe/clearing"] == 2990
-    async with database.begin() as sql:
-        [scope, _] = await seal_once(sql)
-    assert (scope.sales_minor, scope.orders, scope.units) == (2990, 1, 1)
-
-
-@pytest.mark.parametrize(
-    ("end", "state", "clearing"), [("won", "PAID", 2990), ("lost", "REFUNDED", None)]
-)
-async def test_a_dispute_takes_the_money_and_its_end_decides(
-    database: Database, sale: Sale, end: str, state: str, clearing: int | None
-) -> None:
-    placed = await place(database, sale)
-    await settle(database, [placed.payment()])
-    assert await settled(database, placed.dispute("dp_1", "warning_needs_response")) == [
-        ("ignored", "no money moved")
-    ]
-    await settle(database, [placed.dispute("dp_1", "needs_response")])
-    assert await state_of(database, placed) == ("DISPUTED", 2990, 0, 2990)
-    assert await net(database) == {}
-    closed = placed.dispute("dp_1", end)
-    event_id = await store_event(database, "charge.dispute.closed", snapshot_of(closed))
-    await settle_told(database, [Told(closed, event_id, livemode=False)])
-    assert (
-        await settled(database, closed, placed.dispute("dp_1", "under_review"))
-        == [("known", "")] * 2
-    )
-    assert (await state_of(database, placed))[0] == state
-    assert (await net(database)).get("stripe/clearing") == clearing
-
-
-async def test_a_refund_of_money_that_is_not_in_the_books_is_set_apart(
-    database: Database, sale: Sale
-) -> None:
-    placed = await place(database, sale)
-    assert await settled(database, placed.refund("re_1")) == [
-        ("quarantined", "payment_not_in_books")
-    ]
-    await settle(database, [placed.payment()])
-    live = Told(placed.refund("re_1"), livemode=True)
-    assert [(o.result.value, o.reason) for o in await settle_told(database, [live])] == [
-        ("quarantined", "livemode_mismatch")
-    ]
 
 
 async def test_a_mixed_batch_sells_releases_and_sells_late_without_mixing_locks(

@@ -1,0 +1,159 @@
+"""Stored webhooks reach the books: final words as they stand, all others only after asking Stripe."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from orders.payments.stripe_gateway import StripeGateway
+from orders.settlement_loop import run_settlement, settle_events_once
+from stream_events.database import Database
+from tests.factories import Sale
+from tests.orders.payers import (
+    Placed,
+    place,
+    rows,
+    run,
+    snapshot_of,
+    state_of,
+    store_event,
+)
+from tests.orders.payments.sandbox_process import RunningSandbox, free_port, running_sandbox, until
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def sandbox() -> AsyncIterator[RunningSandbox]:
+    async with running_sandbox() as found:
+        yield found
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def silence() -> AsyncIterator[StripeGateway]:
+    """A Stripe that nobody can reach."""
+    gateway = StripeGateway("sk_test_silence", f"http://127.0.0.1:{free_port()}", timeout_s=1)
+    yield gateway
+    await gateway.aclose()
+
+
+async def pay_at(
+    sandbox: RunningSandbox, database: Database, sale: Sale, method: str = "pm_card_visa"
+) -> Placed:
+    """Place an order and pay it at the sandbox, with only its attempt recorded."""
+    placed = await place(database, sale)
+    fact = await sandbox.pay(method, amount_minor=placed.total_minor, order_id=placed.order_id)
+    await run(
+        database,
+        "UPDATE pay_attempts SET payment_intent_id = :pi WHERE order_id = :id",
+        pi=fact.payment_intent_id,
+        id=placed.order_id,
+    )
+    return Placed(
+        sale, placed.order_id, placed.shopper_id, fact.payment_intent_id, 1, placed.total_minor
+    )
+
+
+async def events(database: Database) -> list[tuple[str, str, str | None]]:
+    return await rows(
+        database, "SELECT type, state, reason FROM stripe_events ORDER BY received_at"
+    )
+
+
+async def test_final_words_need_no_call_and_others_wait_for_stripe_without_holding_them_up(
+    database: Database, sale: Sale, silence: StripeGateway
+) -> None:
+    asking, paid = await place(database, sale), await place(database, sale)
+    await store_event(
+        database, "payment_intent.processing", snapshot_of(asking.payment("processing"))
+    )
+    await store_event(database, "payment_intent.succeeded", snapshot_of(paid.payment()))
+    assert await settle_events_once(database, silence, batch_max=1) == 1
+    assert await settle_events_once(database, silence) == 0
+    assert await events(database) == [
+        ("payment_intent.processing", "NEW", None),
+        ("payment_intent.succeeded", "DONE", None),
+    ]
+    assert (await state_of(database, paid))[0] == "PAID"
+    assert (await state_of(database, asking))[0] == "AWAITING_PAYMENT"
+
+
+async def test_an_outdated_word_is_not_believed_but_asked_after(
+    database: Database, sale: Sale, sandbox: RunningSandbox
+) -> None:
+    placed = await pay_at(sandbox, database, sale)
+    old = placed.payment("requires_payment_method")
+    await store_event(database, "payment_intent.payment_failed", snapshot_of(old))
+    assert await settle_events_once(database, sandbox.gateway) == 1
+    assert await state_of(database, placed) == ("PAID", 2990, 0, 0)
+    fees = await rows(database, "SELECT kind FROM ledger_transactions ORDER BY kind")
+    assert fees == [("capture",), ("stripe_fee",)]
+
+
+async def test_a_refund_that_comes_before_its_payment_brings_the_payment_along(
+    database: Database, sale: Sale, sandbox: RunningSandbox
+) -> None:
+    placed = await pay_at(sandbox, database, sale)
+    refund = await sandbox.gateway.refund(placed.payment_intent_id, 2990, placed.order_id, {})
+    await store_event(database, "refund.created", snapshot_of(refund))
+    assert await settle_events_once(database, sandbox.gateway) == 2
+    assert await state_of(database, placed) == ("REFUNDED", 2990, 2990, 0)
+    await store_event(database, "payment_intent.succeeded", snapshot_of(placed.payment()))
+    await settle_events_once(database, sandbox.gateway)
+    assert await state_of(database, placed) == ("REFUNDED", 2990, 2990, 0)
+
+
+async def test_what_cannot_be_read_or_found_is_set_apart_and_what_says_nothing_is_done(
+    database: Database, sale: Sale, sandbox: RunningSandbox
+) -> None:
+    placed = await place(database, sale)
+    await store_event(
+        database, "payment_intent.succeeded", {"object": "payment_intent", "id": "pi_1"}
+    )
+    await store_event(
+        database, "payment_intent.processing", snapshot_of(placed.payment("processing"))
+    )
+    await store_event(
+        database, "payment_intent.created", snapshot_of(placed.payment("requires_payment_method"))
+    )
+    await store_event(database, "charge.refunded", {"object": "charge", "id": "ch_1"})
+    while await settle_events_once(database, sandbox.gateway):
+        pass
+    assert await events(database) == [
+        ("payment_intent.succeeded", "QUARANTINED", "unreadable"),
+        ("payment_intent.processing", "QUARANTINED", "resource_missing"),
+        ("payment_intent.created", "DONE", "nothing new"),
+        ("charge.refunded", "DONE", "says nothing to the books"),
+    ]
+    assert await rows(database, "SELECT count(*) FROM ledger_transactions") == [(0,)]
+
+
+async def test_several_at_once_settle_each_event_once(
+    database: Database, sale: Sale, silence: StripeGateway
+) -> None:
+    placed = [await place(database, sale) for _ in range(6)]
+    for each in placed:
+        for _ in range(2):
+            await store_event(database, "payment_intent.succeeded", snapshot_of(each.payment()))
+    await asyncio.gather(*(settle_events_once(database, silence) for _ in range(4)))
+    await settle_events_once(database, silence)
+    done = await rows(database, "SELECT state, count(*) FROM stripe_events GROUP BY 1")
+    assert done == [("DONE", 12)]
+    assert await rows(database, "SELECT kind, count(*) FROM ledger_transactions GROUP BY 1") == [
+        ("capture", 6)
+    ]
+
+
+async def test_the_loop_settles_until_it_is_stopped(
+    database: Database, sale: Sale, silence: StripeGateway
+) -> None:
+    stop = asyncio.Event()
+    task = asyncio.create_task(run_settlement(database, silence, stop))
+    placed = await place(database, sale)
+    await store_event(database, "payment_intent.succeeded", snapshot_of(placed.payment()))
+
+    async def paid() -> bool:
+        return bool((await state_of(database, placed))[0] == "PAID")
+
+    await until(paid)
+    stop.set()
+    async with asyncio.timeout(2):
+        await task
