@@ -153,6 +153,8 @@ def api(fd: Annotated[int, typer.Option(help="The listening socket, inherited.")
         access_log=False,
         log_level="warning",
         server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=10,
     )
@@ -301,6 +303,35 @@ def check(
     else:
         print_report(report)
     raise typer.Exit(1 if report.failed else 0)
+
+
+@app.command()
+def demo(
+    headless: Annotated[
+        bool, typer.Option("--headless", help="No waiting, free ports, end when it is done.")
+    ] = False,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures here.")
+    ] = None,
+    fault: Annotated[
+        str | None, typer.Option(help="Break it in the middle of the rush: kill9 or flushall.")
+    ] = None,
+    stripe_pace: Annotated[
+        bool, typer.Option("--stripe-pace", help="Pay at Stripe's pace: honest, and minutes long.")
+    ] = False,
+    attempts: Annotated[
+        int, typer.Option(min=1, help="Order attempts of the crowd, at least.")
+    ] = 30_000,
+    viewers: Annotated[int, typer.Option(min=1, help="Viewers on websockets.")] = 200,
+) -> None:
+    """Sell a stream out to a simulated crowd, check every number, and leave it running."""
+    from server.demo import Wishes, run_demo
+
+    load()
+    if fault not in (None, "kill9", "flushall"):
+        raise typer.BadParameter("kill9 or flushall", param_hint="--fault")
+    wishes = Wishes(headless, json_path, fault, stripe_pace, attempts, viewers)
+    raise typer.Exit(run(run_demo(wishes)))
 
 
 @keys.command("operator")

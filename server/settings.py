@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     public_gateway_url: str | None = Field(
         None, description="address viewers use; none: ws://host:gateway_port"
     )
+    trusted_proxies: str = Field(
+        "", description="addresses, by comma, whose X-Forwarded-For is believed"
+    )
     api_processes: int = Field(1, ge=1, le=64, description="HTTP processes that share the port")
     pay_rate_per_s: int = Field(20, ge=1, le=1000, description="turns to pay a second")
     pay_window_s: int = Field(

@@ -74,9 +74,7 @@ async def _lead(settings: Settings, database: Database, leader: Sql, stop: async
                 run_expiry(database, stripe, pace, stop),
                 run_settlement(database, stripe, stop, pace=pace),
                 run_refunds(database, stripe, pace, stop),
-                run_reconciler(
-                    database, stripe, pace, inbox, stop, every_s=settings.reconcile_s
-                ),
+                run_reconciler(database, stripe, pace, inbox, stop, every_s=settings.reconcile_s),
                 run_announcer(database, redis, stop),
             ):
                 group.create_task(loop)
