@@ -5,9 +5,8 @@ from typing import Final
 from fastapi import APIRouter
 
 from inventory import offering, products, sale_life, storefront
-from stream_events.schemas import BODY_BYTES_MAX
 
-router: Final = APIRouter(prefix="/v1", max_body_size=BODY_BYTES_MAX)
+router: Final = APIRouter(prefix="/v1")
 router.include_router(products.router)
 router.include_router(offering.router)
 router.include_router(sale_life.router)

@@ -5,9 +5,8 @@ from typing import Final
 from fastapi import APIRouter
 
 from stream_events import campaigns, people, principals, streams
-from stream_events.schemas import BODY_BYTES_MAX
 
-router: Final = APIRouter(prefix="/v1", max_body_size=BODY_BYTES_MAX)
+router: Final = APIRouter(prefix="/v1")
 router.include_router(campaigns.router)
 router.include_router(people.router)
 router.include_router(streams.router)

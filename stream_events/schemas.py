@@ -25,7 +25,6 @@ from stream_events.names import CODE_POINTS_MAX, clean_name
 
 GOAL_MINOR_MAX: Final = 10**15 - 1  # far below 2^53, so that every page can count with it
 RETIRE_S_MAX: Final = 7 * 24 * 3600
-BODY_BYTES_MAX: Final = 16 * 1024
 
 _RFC_3339: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
@@ -63,11 +62,13 @@ _INSTANT_SCHEMA: Final = {
 Instant = Annotated[
     datetime,
     BeforeValidator(_read_instant),
-    PlainSerializer(instant_text, return_type=str),
+    PlainSerializer(instant_text, return_type=str, when_used="json"),
     WithJsonSchema(_INSTANT_SCHEMA),
 ]
 Moment = Annotated[
-    datetime, PlainSerializer(instant_text, return_type=str), WithJsonSchema(_INSTANT_SCHEMA)
+    datetime,
+    PlainSerializer(instant_text, return_type=str, when_used="json"),
+    WithJsonSchema(_INSTANT_SCHEMA),
 ]
 Name = Annotated[str, Field(min_length=1, max_length=CODE_POINTS_MAX), AfterValidator(clean_name)]
 Currency = Annotated[
