@@ -1,9 +1,16 @@
-"""One sandbox for the tests that need no settings of their own."""
+"""One sandbox for the tests that need no settings of their own, and a counter that sells before it."""
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
 
+from orders.payments.pace import Pace
+from orders.payments.webhooks import Inbox
+from stream_events.database import Database
+from tests.factories import Sale
+from tests.orders.payments.counter import Counter
 from tests.orders.payments.sandbox_process import RunningSandbox, running_sandbox
 
 
@@ -26,3 +33,24 @@ async def sandbox(shared_sandbox: RunningSandbox) -> AsyncIterator[RunningSandbo
         outage=False,
         endpoint=None,
     )
+
+
+@pytest.fixture
+def pace(redis: Redis) -> Pace:
+    """A budget that no test runs out of by accident; its breaker opens at the third failure."""
+    return Pace(redis, rate_per_s=1_000, failures_max=3, probe_pause_ms=50)
+
+
+@pytest_asyncio.fixture
+async def inbox(database: Database) -> AsyncIterator[Inbox]:
+    made = Inbox(database)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def counter(
+    database: Database, sandbox: RunningSandbox, sale: Sale, pace: Pace, inbox: Inbox
+) -> Counter:
+    """A sale with a sandbox beside it, ready to be paid for."""
+    return Counter(database, sandbox, sale, pace, inbox)

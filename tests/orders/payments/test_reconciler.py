@@ -1,0 +1,163 @@
+"""Reconciling: with every webhook lost and every call cut short, the books still end where Stripe is."""
+
+import pytest
+
+from orders.payments.reconciler import Reconciler
+from tests.orders.payments.counter import Counter
+
+CREATE = "POST /v1/payment_intents"
+
+
+@pytest.fixture
+def reconciler(counter: Counter) -> Reconciler:
+    return Reconciler(counter.database, counter.sandbox.gateway, counter.pace, counter.inbox)
+
+
+async def test_lost_webhooks_are_found_and_counted_once(
+    counter: Counter, reconciler: Reconciler
+) -> None:
+    orders = [await counter.offered() for _ in range(5)]
+    for order_id in orders:
+        await counter.pay(order_id)
+    assert await counter.settle_stored() == 0
+    await reconciler.reconcile_once()
+    await counter.settle_stored()
+    assert {await counter.state(order_id) for order_id in orders} == {"PAID"}
+    assert await counter.stock() == (0, 5)
+    found = reconciler.missed_events
+    assert found >= 5
+    # The next round overlaps, and finds nothing new.
+    await reconciler.reconcile_once()
+    assert reconciler.missed_events == found
+    assert await counter.settle_stored() == 0
+    assert await counter.one("SELECT count(*) FROM ledger_transactions WHERE kind = 'capture'") == 5
+
+
+async def test_events_from_before_the_first_round_are_found(
+    counter: Counter, reconciler: Reconciler
+) -> None:
+    """A process that was down begins where the last event it has was received, or at its oldest attempt."""
+    order_id = await counter.offered()
+    await counter.pay(order_id)
+    now = await counter.one("SELECT now()")
+    assert (now - await reconciler._since(now)).total_seconds() >= 3_600
+    await counter.age(order_id, 4 * 86_400)
+    assert (now - await reconciler._since(now)).total_seconds() >= 4 * 86_400
+
+
+async def test_a_call_whose_answer_was_lost_is_finished_with_its_key(
+    counter: Counter, reconciler: Reconciler
+) -> None:
+    order_id = await counter.offered()
+    assert (await counter.pay_unanswered(order_id)).payment.status == "checking"
+    await reconciler.reconcile_once()
+    assert await counter.attempts(order_id) == [
+        (1, "CREATING", 1)
+    ]  # Too young: it may be in flight.
+    await counter.age(order_id, 121)
+    await reconciler.reconcile_once()
+    assert await counter.attempts(order_id) == [(1, "SUCCEEDED", 1)]
+    assert await counter.state(order_id) == "PAID"
+    assert await counter.intents(order_id) == ["succeeded"]
+
+
+async def test_after_a_stored_500_absence_is_proven_twice_before_a_new_attempt(
+    counter: Counter, reconciler: Reconciler
+) -> None:
+    order_id = await counter.offered()
+    await counter.sandbox.faults(next_500_stored=1, endpoint=CREATE)
+    assert (await counter.pay(order_id)).payment.status == "checking"
+    await counter.age(order_id, 121)
+    await reconciler.reconcile_once()
+    assert await counter.attempts(order_id) == [(1, "CREATING", 1)]
+    assert (await counter.pay(order_id)).payment.status == "checking"
+    await reconciler.reconcile_once()
+    assert await counter.attempts(order_id) == [(1, "ABSENT", 1)]
+    answer = await counter.pay(order_id)
+    assert (answer.payment.status, answer.tries_left) == ("succeeded", 2)
+    assert await counter.attempts(order_id) == [(1, "ABSENT", 1), (2, "SUCCEEDED", 1)]
+    assert await counter.intents(order_id) == ["succeeded"]
+
+
+async def test_a_stored_500_that_had_its_effect_is_found_by_metadata(
+    counter: Counter, reconciler: Reconciler
+) -> None:
+    order_id = await counter.offered()
+    await counter.sandbox.faults(next_500_after_effect=1, endpoint=CREATE)
+    await counter.pay(order_id)
+    await counter.age(order_id, 13 * 3600)  # Its key must not be used any more.
+    await reconciler.reconcile_once()
+    assert await counter.attempts(order_id) == [(1, "SUCCEEDED", 1)]
+    assert await counter.state(order_id) == "PAID"
+
+
+async def test_an_absent_one_that_comes_after_all_is_settled(
+    counter: Counter, reconciler: Reconciler
+) -> None:
+    order_id = await counter.offered()
+    await counter.sandbox.faults(next_500_after_effect=1, endpoint=CREATE)
+    await counter.pay(order_id)
+    await counter.rows("UPDATE pay_attempts SET state = 'ABSENT' RETURNING 1")
+    await reconciler.reconcile_once()
+    await counter.settle_stored()
+    assert await counter.state(order_id) == "PAID"
+    assert await counter.stock() == (0, 1)
+
+
+async def test_a_processing_payment_is_asked_after(
+    counter: Counter, reconciler: Reconciler
+) -> None:
+    order_id = await counter.offered()
+    await counter.pay(order_id, "pm_card_bypassPending")
+    assert await counter.state(order_id) == "PROCESSING"
+    [row] = await counter.rows("SELECT payment_intent_id FROM pay_attempts")
+    path = f"/sandbox/payment_intents/{row.payment_intent_id}/settle"
+    await counter.sandbox.ask("POST", path, {"outcome": "fail"})
+    await counter.age(order_id, 121)
+    await reconciler.reconcile_once()
+    assert await counter.state(order_id) == "AWAITING_PAYMENT"
+    assert await counter.attempts(order_id) == [(1, "DECLINED", 1)]
+
+
+async def test_a_payment_nobody_knows_of_is_reported_and_not_counted(
+    counter: Counter, reconciler: Reconciler
+) -> None:
+    await reconciler.reconcile_once()
+    seen = reconciler.unknown_payments
+    await counter.sandbox.pay(order_id="ord_of_somebody_else")
+    await reconciler.reconcile_once()
+    assert reconciler.unknown_payments > seen
+    await counter.settle_stored()
+    assert await counter.one("SELECT count(*) FROM ledger_transactions") == 0
+
+
+async def test_a_round_that_breaks_off_is_done_again_from_where_it_began(
+    counter: Counter, reconciler: Reconciler
+) -> None:
+    await reconciler.reconcile_once()
+    seen_until = reconciler.seen_until
+    order_id = await counter.offered()
+    await counter.pay(order_id)
+    await counter.sandbox.faults(outage=True, endpoint="GET /v1/payment_intents")
+    with pytest.raises(Exception, match="503"):
+        await reconciler.reconcile_once()
+    assert reconciler.seen_until == seen_until
+    await counter.sandbox.faults(outage=False)
+    await reconciler.reconcile_once()
+    await counter.settle_stored()
+    assert await counter.state(order_id) == "PAID"
+
+
+async def test_one_attempt_that_stays_unknown_does_not_stop_the_others(
+    counter: Counter, reconciler: Reconciler
+) -> None:
+    stuck, processing = await counter.offered(), await counter.offered()
+    await counter.sandbox.faults(next_500_stored=1, endpoint=CREATE)
+    await counter.pay(stuck)
+    await counter.pay(processing)
+    for order_id in (stuck, processing):
+        await counter.age(order_id, 121)
+    await counter.sandbox.faults(outage=True, endpoint=CREATE)
+    await reconciler.reconcile_once()
+    assert await counter.state(processing) == "PAID"
+    assert await counter.attempts(stuck) == [(1, "CREATING", 1)]
