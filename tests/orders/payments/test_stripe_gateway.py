@@ -209,6 +209,7 @@ async def test_secrets_stay_out_of_errors_and_facts(sandbox: RunningSandbox) -> 
         await sandbox.gateway.cancel(fact.payment_intent_id, "secrets")
     told = repr(refused.value) + str(refused.value) + repr(refused.value.__cause__)
     assert fact.client_secret not in told
+    assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__
     assert SECRET_KEY not in repr(vars(sandbox.gateway))
 
