@@ -20,7 +20,7 @@ States = dict[str, dict[str, Any]]
 
 
 async def next_streams(sql: AsyncSession, after: str) -> list[str]:
-    """Return the next ids in a round over all streams that are public; fewer than ``SWEEP_MAX`` end the round."""
+    """Return the next ids in a round over all streams; fewer than ``SWEEP_MAX`` end the round."""
     rows = await sql.scalars(_NEXT, {"after": after, "sweep_max": SWEEP_MAX})
     return list(rows)
 
@@ -106,7 +106,7 @@ def _stock(
 
 
 _NEXT = text("""
-SELECT id FROM streams WHERE state <> 'draft' AND id > :after ORDER BY id LIMIT :sweep_max
+SELECT id FROM streams WHERE id > :after ORDER BY id LIMIT :sweep_max
 """)
 _STREAMS = text("""
 SELECT s.id, s.campaign_id, s.state, s.title, s.title_zh, s.goal_minor, s.opens_at, s.live_at, s.ended_at,

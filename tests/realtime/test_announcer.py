@@ -145,25 +145,39 @@ async def test_streams_that_are_not_live_are_swept_and_drafts_stay_unseen(
 
 
 async def test_two_announcers_never_put_an_older_state_over_a_newer(
-    database: Database, redis: Redis, sale: Sale, bus: Listener
+    database: Database,
+    redis: Redis,
+    sale: Sale,
+    bus: Listener,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    boards = [Board(), Board()]
+    """One has looked and is about to write when a sale comes and the other ticks."""
+    slow, quick = Board(), Board()
+    await tick_once(database, redis, slow)
+    await tick_once(database, redis, quick)
+    await run_sql(database, "UPDATE streams SET goal_minor = 1")
+    looked, sold = asyncio.Event(), asyncio.Event()
+    true_write = announcer.write_states
 
-    async def race(board: Board) -> None:
-        for _ in range(25):
-            await tick_once(database, redis, board)
+    async def late_write(*given: Any) -> Any:
+        looked.set()
+        await sold.wait()
+        return await true_write(*given)
 
-    async def sales() -> None:
-        for _ in range(25):
-            await sell(database, sale)
-
-    await asyncio.gather(sales(), *(race(board) for board in boards))
-    await tick_once(database, redis, boards[0])
-    frames = sorted(bus.of(f"stream/{sale.stream_id}/tally"), key=lambda frame: frame["version"])
-    keys = [(frame["version"], frame["seq"]) for frame in frames]
-    assert len({version for version, _ in keys}) == len(keys)
-    assert [seq for _, seq in keys] == sorted(seq for _, seq in keys)
-    assert (await topics(database))[f"stream/{sale.stream_id}/tally"].state["units"] == 25
+    monkeypatch.setattr(announcer, "write_states", late_write)
+    late = asyncio.create_task(tick_once(database, redis, slow))
+    await looked.wait()
+    monkeypatch.setattr(announcer, "write_states", true_write)
+    await sell(database, sale)
+    await tick_once(database, redis, quick)
+    sold.set()
+    await late
+    await tick_once(database, redis, quick)
+    topic = f"stream/{sale.stream_id}/tally"
+    await until(lambda: bus.of(topic)[-1]["seq"] == 1)
+    seqs = [frame["seq"] for frame in sorted(bus.of(topic), key=lambda one: one["version"])]
+    assert seqs == sorted(seqs)
+    assert (await topics(database))[topic].state["seq"] == 1
 
 
 async def test_a_change_by_another_announcer_is_noticed_and_undone(
@@ -217,6 +231,19 @@ async def test_a_posting_that_cannot_be_sealed_stops_totals_but_not_stock(
     await run_sql(database, "UPDATE stock SET reserved = 1")
     assert await tick_once(database, redis, board) == 1
     assert (await topics(database))[f"stream/{sale.stream_id}/tally"].state["seq"] == 0
+
+
+async def test_a_seal_that_breaks_off_leaves_nothing_behind(
+    database: Database, redis: Redis, sale: Sale, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def half(sql: Any) -> list[Any]:
+        await sql.execute(text("UPDATE campaigns SET goal_minor = 7"))
+        raise ValueError("no leaf may hold this")
+
+    monkeypatch.setattr(announcer, "seal_once", half)
+    await tick_once(database, redis, Board())
+    state = (await topics(database))[f"campaign/{sale.campaign_id}/tally"].state
+    assert state["goal_minor"] == 10_000_000
 
 
 async def test_the_loop_survives_errors_and_stops_when_told(

@@ -217,6 +217,20 @@ async def test_pings_that_nobody_reads_the_answers_of_do_not_pile_up(served: Ser
     raw.abort()
 
 
+async def test_a_viewer_that_joins_with_a_full_buffer_waits_like_the_others(served: Served) -> None:
+    """It was full before the hub knew it, so nobody will tell the hub: the hub has to look."""
+    client = await served.watch()
+    (viewer,) = served.hub.viewers()
+    served.hub.leave(viewer)
+    viewer.connection.paused = True
+    again = served.hub.join(viewer.connection, viewer.group.admitted, b'{"t":"hello"}')
+    served.hub.publish([frame(1)])
+    assert viewer.connection.transport.get_write_buffer_size() == 0
+    assert again.missed == {TALLY}
+    viewer.connection.resume_writing()
+    assert (await said(client))["version"] == 1
+
+
 async def test_health_needs_no_websocket(served: Served) -> None:
     def ask() -> tuple[int, bytes]:
         client = http.client.HTTPConnection("127.0.0.1", served.port, timeout=2)

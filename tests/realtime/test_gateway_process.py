@@ -57,8 +57,10 @@ async def test_a_lost_message_costs_two_seconds_at_most(
 
 
 async def test_a_cut_subscription_is_made_again_and_catches_up_at_once(
-    database: Database, redis: Redis, start_process: Start
+    database: Database, redis: Redis, start_process: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("realtime.feed.REREAD_S", 60.0)
+
     async def subscribed() -> bool:
         return bool((await redis.pubsub_numsub(CHANNEL))[0][1])
 
