@@ -43,8 +43,9 @@ export class Attempt {
 // The newest order of this browser on a stream.
 const orderSlot = (streamId) => `se.order.${streamId}`;
 
-export function keepOrder(streamId, orderId) {
-  remember(orderSlot(streamId), JSON.stringify(orderId));
+// seen: whether the shopper has been shown it. A reload may come between the answer and the picture.
+export function keepOrder(streamId, id, seen = false) {
+  remember(orderSlot(streamId), JSON.stringify({ id, seen }));
 }
 
 export function keptOrder(streamId) {

@@ -168,7 +168,9 @@ function take(frame) {
 
 async function lookAtScreen(viewers) {
   try {
-    viewers.take((await api("GET", streamPath("/screen"))).viewers);
+    const screen = await api("GET", streamPath("/screen"));
+    viewers.take(screen.viewers ?? {});
+    view.stage.lookedAgeMs = screen.looked_age_ms;
   } catch (error) {
     if (!(error instanceof Refusal) && !(error instanceof Unknown)) throw error;
     // The next look, a moment later, tells.

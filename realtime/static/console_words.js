@@ -28,6 +28,7 @@ export const t = translator({
   screen: ["On screen right now", "当前屏幕显示"],
   ageFresh: ["changed {age} ago · connection alive", "{age}前更新 · 连接正常"],
   ageOld: ["connection lost · {age} old", "连接中断 · {age}前"],
+  ageStill: ["the books are not being read · {age} old", "账本未在读取 · {age}前"],
   ageNone: ["nothing on screen yet", "屏幕暂无数据"],
   seconds: ["{n} s", "{n} 秒"],
   minutes: ["{n} min", "{n} 分钟"],

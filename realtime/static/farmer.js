@@ -71,7 +71,7 @@ function layout() {
   parts.units = el("b", { id: "units" }, "—");
   parts.income = el("b", { id: "income", class: "income" }, "—");
   parts.last = el("ul", { class: "orders", id: "last" });
-  parts.age = el("p", { class: "age soft", role: "status" }, t("loading"));
+  parts.age = el("p", { class: "age" }, t("loading"));
   show(
     el("h1", {}, t("title")),
     parts.age,

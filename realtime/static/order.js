@@ -9,6 +9,7 @@ import { asShopper } from "./shopper.js";
 import { t } from "./shop_words.js";
 
 export const FINAL = ["PAID", "EXPIRED", "CANCELLED", "REFUNDED", "PART_REFUNDED"];
+const IN_DOUBT = ["checking", "processing", "succeeded"];
 const SHORTEST = { name: 1, contact: 3, address: 5 };
 const STEP_OF = { RESERVED: 1, AWAITING_PAYMENT: 2, PROCESSING: 2, EXPIRING: 2, PAID: 4 };
 
@@ -141,8 +142,10 @@ export function outcome(order) {
   const amount = money(order.total.amount_minor, order.total.currency);
   switch (order.state) {
     case "RESERVED":
-    case "AWAITING_PAYMENT":
       return null;
+    case "AWAITING_PAYMENT":
+      // A payment is on its way, or we do not know: nobody is asked to pay once more.
+      return IN_DOUBT.includes(order.payment?.status) ? verdict("wait", t("checkingTitle"), t("checkingText")) : null;
     case "PAID":
     case "PART_REFUNDED":
       return verdict("good", t("paidTitle"), t("paidText", { order: order.id.slice(-6).toUpperCase() }));

@@ -11,6 +11,7 @@ import { money } from "./money.js";
 const t = translator({
   raised: ["Raised so far", "已筹善款"],
   sub: ["{units} sold · {orders} orders", "已售 {units} 件 · {orders} 单"],
+  subOne: ["{units} sold · {orders} order", "已售 {units} 件 · {orders} 单"],
   goal: ["Goal {goal}", "目标 {goal}"],
   toGo: ["{amount} to go", "还差 {amount}"],
   reached: ["Goal reached!", "目标达成！"],
@@ -41,7 +42,7 @@ const LOW_BP = 1_000;
 
 const root = document.documentElement;
 const options = new URLSearchParams(location.search);
-const state = { tally: null, stock: null, status: null, names: new Map(), liveAt: null };
+const state = { tally: null, stock: null, status: null, names: new Map() };
 let paintTimer = null;
 let visible = true;
 
@@ -77,7 +78,7 @@ function paintTally() {
   const { raised_minor: raised, goal_minor: goal, currency, orders, units } = state.tally;
   const dashed = fallback === "dash" && isStale();
   showDigits(find("raised"), dashed ? "—" : money(raised, currency));
-  say(find("sub"), dashed ? "" : t("sub", { units: count(units), orders: count(orders) }));
+  say(find("sub"), dashed ? "" : t(orders === 1 ? "subOne" : "sub", { units: count(units), orders: count(orders) }));
   const hasGoal = goal > 0;
   // Whole percents, rounded down: a bar never says 100 % before the goal is reached.
   const percent = hasGoal ? Number((BigInt(Math.max(raised, 0)) * 100n) / BigInt(goal)) : 0;
@@ -97,7 +98,9 @@ function stampText() {
   const from = Date.parse(state.status?.live_at || state.status?.opens_at || "");
   const until = Date.parse(state.stock.sold_out_at || "");
   const seconds = (until - from) / 1000;
-  return seconds > 0 && seconds < 86_400 ? t("soldOutIn", { clock: clock(seconds) }) : t("soldOut");
+  // The time is that of the whole stock, so it says something about an offer only where that is the only one.
+  const alone = state.stock.items.length === 1;
+  return alone && seconds > 0 && seconds < 86_400 ? t("soldOutIn", { clock: clock(seconds) }) : t("soldOut");
 }
 
 function rowOf(sku) {

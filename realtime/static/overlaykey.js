@@ -6,8 +6,6 @@ import { t } from "./console_words.js";
 import { confirmed, toast } from "./dialog.js";
 import { el, say } from "./dom.js";
 
-const PAGES_MAX = 20;
-
 export class OverlayKey {
   constructor(stream, api, act) {
     Object.assign(this, { stream, api, act });
@@ -22,14 +20,9 @@ export class OverlayKey {
   }
 
   async find() {
-    const mine = (one) => one.role === "overlay" && one.stream_id === this.stream.id && !one.disabled_at;
-    let cursor = "";
-    for (let page = 0; page < PAGES_MAX && !this.principal; page += 1) {
-      const answer = await untilKnown(() => this.api("GET", `/principals?limit=100${cursor}`));
-      this.principal = answer.items.find(mine) ?? null;
-      if (!answer.next) break;
-      cursor = `&cursor=${encodeURIComponent(answer.next)}`;
-    }
+    const query = `role=overlay&stream_id=${encodeURIComponent(this.stream.id)}&limit=100`;
+    const { items } = await untilKnown(() => this.api("GET", `/principals?${query}`));
+    this.principal = items.find((one) => !one.disabled_at) ?? null;
     this.paint();
   }
 
@@ -61,8 +54,8 @@ export class OverlayKey {
     return this.act(button, async () => {
       const body = { role: "overlay", name: "Overlay", stream_id: this.stream.id };
       const made = await this.api("POST", "/principals", body);
-      this.principal = { id: made.principal_id };
-      this.hold(made.secret);
+      this.principal = { id: made.id };
+      this.hold(made.key);
     });
   }
 
@@ -71,7 +64,7 @@ export class OverlayKey {
     if (!(await confirmed(words))) return;
     await this.act(button, async () => {
       const made = await this.api("POST", `/principals/${encodeURIComponent(this.principal.id)}/keys`, {});
-      this.hold(made.secret);
+      this.hold(made.key);
     });
   }
 

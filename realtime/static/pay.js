@@ -182,7 +182,7 @@ function paint(order) {
   if (view.checking) return;
   const done = outcome(order);
   const out = done || order.attempts_left === 0;
-  const picture = `${order.state},${order.contact_given},${order.pay_by},${view.busy && !done}`;
+  const picture = `${order.state},${order.contact_given},${order.pay_by},${done !== null}`;
   if (picture === painted && find("main").firstChild) return;
   // A bank's question or a filled-in form is not replaced because a poll came in.
   if (view.busy && !done && painted) return;

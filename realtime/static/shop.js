@@ -139,7 +139,7 @@ function stallView() {
   view.following += 1;
   history.replaceState(null, "", location.pathname + withoutOrder());
   const kept = keptOrder(streamId);
-  const link = el("button", { class: "quiet wide", type: "button", onclick: () => openOrder(kept) }, t("openOrder"));
+  const link = el("button", { class: "quiet wide", type: "button", onclick: () => openOrder(kept.id) }, t("openOrder"));
   parts.message = el("p", { class: "note", role: "status", hidden: true });
   parts.buy = el("button", { type: "button", class: "wide", id: "buy", onclick: buy }, t("loading"));
   const empty = view.front.offers.length === 0;
@@ -178,6 +178,7 @@ function openOrder(orderId, fresh = false) {
     // Only what changes the picture repaints it: a form somebody is typing in must not be replaced.
     const picture = [order.state, order.contact_given, order.pay_by, order.ahead, order.minutes].join();
     if (picture === painted && !again) return;
+    if (keptOrder(streamId)?.id === orderId) keepOrder(streamId, orderId, true);
     const typing = body.querySelector("form") && order.contact_given === false && !again;
     const same = painted.split(",")[0] === order.state;
     painted = picture;
@@ -189,7 +190,7 @@ function openOrder(orderId, fresh = false) {
   const onTrouble = (error) => {
     trouble.hidden = error === null;
     if (error instanceof Refusal) {
-      if (keptOrder(streamId) === orderId) dropOrder(streamId);
+      if (keptOrder(streamId)?.id === orderId) dropOrder(streamId);
       body.replaceChildren(emptyState(t("noOrder"), t("noOrderText")));
       trouble.hidden = true;
     } else if (error) say(trouble, t("offline"));
@@ -268,8 +269,10 @@ async function start() {
   seeFront();
   const asked = new URLSearchParams(location.search).get("order");
   stallView();
+  const kept = keptOrder(streamId);
   if (attempt.pending()) place();
   else if (asked) openOrder(asked);
+  else if (kept && !kept.seen) openOrder(kept.id);
 }
 
 start();

@@ -1,6 +1,6 @@
 // Who the shopper is to us: a token in this browser, made when it is first needed. No name, no account.
 
-import { Refusal, call, untilKnown } from "./api.js";
+import { Refusal, call } from "./api.js";
 import { forget, recall, remember } from "./memory.js";
 
 const TOKEN = "se.shopper";
@@ -10,7 +10,7 @@ export function shopperToken() {
 }
 
 async function newToken() {
-  const { token } = await untilKnown(() => call("POST", "/shoppers"));
+  const { token } = await call("POST", "/shoppers");
   remember(TOKEN, token);
   return token;
 }

@@ -6,6 +6,8 @@ import { el, say } from "./dom.js";
 import { count } from "./i18n.js";
 import { money } from "./money.js";
 
+const LOOKED_MS_MAX = 10_000;
+
 export function ageText(ms) {
   const seconds = Math.max(0, Math.round(ms / 1000));
   if (seconds < 90) return t("seconds", { n: count(seconds) });
@@ -21,11 +23,12 @@ function figure(name, id) {
 export class Stage {
   constructor() {
     this.frame = null;
+    this.lookedAgeMs = undefined;
     this.figures = {};
     for (const name of ["raised", "goalPart", "sales", "orders", "units", "version"]) {
       this.figures[name] = figure(t(name), `screen-${name}`);
     }
-    this.age = el("span", { class: "age", id: "age", role: "status" });
+    this.age = el("span", { class: "age", id: "age" });
     const all = Object.values(this.figures).map((one) => one.node);
     const head = el("div", { class: "spread" }, el("h2", {}, t("screen")), this.age);
     this.node = el("section", { class: "card" }, head, el("dl", { class: "figures" }, ...all));
@@ -44,12 +47,18 @@ export class Stage {
     say(figures.version.value, `#${count(frame.version)}`);
   }
 
+  // The line may be alive while nobody reads the books any more: then the numbers on screen stand still.
+  booksAreRead() {
+    return this.lookedAgeMs === undefined || (this.lookedAgeMs !== null && this.lookedAgeMs < LOOKED_MS_MAX);
+  }
+
   // Two ages: of the figure (it may be old because nobody bought) and of the line it comes over.
   tick(live) {
-    const fresh = live.link === "live";
+    const fresh = live.link === "live" && this.booksAreRead();
     this.age.className = `age ${fresh && this.frame ? "fresh" : "old"}`;
     if (!this.frame) say(this.age, t("ageNone"));
     else if (fresh) say(this.age, t("ageFresh", { age: ageText(serverNow() - this.frame.at) }));
+    else if (live.link === "live") say(this.age, t("ageStill", { age: ageText(serverNow() - this.frame.at) }));
     else say(this.age, t("ageOld", { age: ageText(live.silenceMs() ?? 0) }));
   }
 }
@@ -69,6 +78,6 @@ export class Viewers {
   }
 
   take(viewers) {
-    for (const [kind, value] of Object.entries(this.values)) say(value, count(viewers[kind] ?? 0));
+    for (const [kind, value] of Object.entries(this.values)) say(value, kind in viewers ? count(viewers[kind]) : "—");
   }
 }

@@ -42,7 +42,9 @@ async def browser() -> AsyncIterator[Browser]:
     """One Chromium for the run."""
     path = chromium()
     if path is None:
-        pytest.skip(f"no Chromium here: none of {', '.join(NAMES)} is on PATH, and CHROMIUM is not set")
+        pytest.skip(
+            f"no Chromium here: none of {', '.join(NAMES)} is on PATH, and CHROMIUM is not set"
+        )
     async with async_playwright() as playwright:
         started = await playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         yield started
@@ -63,8 +65,10 @@ class Watch:
         page.on("dialog", lambda dialog: self.troubles.append(f"dialog: {dialog.message}"))
         page.on(
             "console",
-            lambda said: said.type in ("error", "warning")
-            and self.troubles.append(f"console: {said.text} ({said.location.get('url')})"),
+            lambda said: (
+                said.type in ("error", "warning")
+                and self.troubles.append(f"console: {said.text} ({said.location.get('url')})")
+            ),
         )
         page.on("request", lambda request: self._request(request.url))
         page.on("websocket", lambda socket: self._request(socket.url))
@@ -90,7 +94,7 @@ def watch() -> Watch:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def open_page(browser: Browser, watch: Watch) -> AsyncIterator[Open]:
-    """Open pages: ``await open_page(url, width, height, locale="zh-CN")``, each in a context of its own."""
+    """A function that opens a page in a context of its own, 360 × 780 and in English unless told otherwise."""
     async with AsyncExitStack() as stack:
 
         async def opened(

@@ -86,9 +86,7 @@ class Backend:
 
     def calls(self, method: str, path: str) -> list[tuple[dict[str, str], Any]]:
         """Return headers and body of every call of that kind so far."""
-        return [
-            (headers, body) for m, p, headers, body in self.asked if (m, p) == (method, path)
-        ]
+        return [(headers, body) for m, p, headers, body in self.asked if (m, p) == (method, path)]
 
 
 def make_app(backend: Backend) -> FastAPI:
@@ -165,7 +163,11 @@ def _answer(backend: Backend, method: str, path: str, body: Any) -> Reply:
 
 def _ticket(backend: Backend, body: Any) -> dict[str, Any]:
     gateway_url = backend.base.replace("http", "ws") + "/socket"
-    return {"ticket": " ".join((body or {}).get("topics", [])), "gateway_url": gateway_url, "expires_in_s": 60}
+    return {
+        "ticket": " ".join((body or {}).get("topics", [])),
+        "gateway_url": gateway_url,
+        "expires_in_s": 60,
+    }
 
 
 @contextlib.asynccontextmanager
@@ -176,7 +178,7 @@ async def serving(backend: Backend) -> AsyncIterator[Backend]:
     config = uvicorn.Config(make_app(backend), log_level="critical", ws="websockets-sansio")
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listening]))
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - uvicorn tells by this flag alone
         await asyncio.sleep(0.01)
     try:
         yield backend
@@ -185,3 +187,4 @@ async def serving(backend: Backend) -> AsyncIterator[Backend]:
         server.should_exit = True
         server.force_exit = True
         await task
+        listening.close()

@@ -28,8 +28,17 @@ def _offer(
         "reserved": reserved,
         "sold": sold,
         "left": total - reserved - sold,
-        "farmer": {"id": "frm_1", "name": "Zhengyang Growers", "name_zh": "正阳农户", "place": "Henan"},
-        "beneficiary": {"id": "ben_1", "name": "Basketball gear for 8,893 children", "name_zh": "篮球装备"},
+        "farmer": {
+            "id": "frm_1",
+            "name": "Zhengyang Growers",
+            "name_zh": "正阳农户",
+            "place": "Henan",
+        },
+        "beneficiary": {
+            "id": "ben_1",
+            "name": "Basketball gear for 8,893 children",
+            "name_zh": "篮球装备",
+        },
     }
 
 
@@ -47,9 +56,21 @@ FRONT: dict[str, Any] = {
     "host": {"id": "hst_1", "name": "Lin Xiao"},
     "campaign": {"id": "cmp_1", "name": "Philanthropy Week", "name_zh": "公益周"},
     "offers": [
-        _offer("PEANUT-5KG", ("Red-skin peanuts, 5 kg", "红皮花生"), (2990, 200, 2391), (11483, 1204, 3066)),
-        _offer("CHESTNUT-2KG", ("Mountain chestnuts, 2 kg", "山栗子"), (4580, 400, 3500), (4330, 20, 3998)),
-        _offer("HOT-SAUCE", ("Grandma's hot sauce", "奶奶辣酱"), (1900, 150, 1400), (2000, 0, 2000)),
+        _offer(
+            "PEANUT-5KG",
+            ("Red-skin peanuts, 5 kg", "红皮花生"),
+            (2990, 200, 2391),
+            (11483, 1204, 3066),
+        ),
+        _offer(
+            "CHESTNUT-2KG",
+            ("Mountain chestnuts, 2 kg", "山栗子"),
+            (4580, 400, 3500),
+            (4330, 20, 3998),
+        ),
+        _offer(
+            "HOT-SAUCE", ("Grandma's hot sauce", "奶奶辣酱"), (1900, 150, 1400), (2000, 0, 2000)
+        ),
     ],
 }
 TALLY: dict[str, Any] = {

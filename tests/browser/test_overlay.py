@@ -4,7 +4,9 @@ A host has it in front of an audience for a night, so each test is about somethi
 """
 
 import asyncio
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.async_api import Page, expect
@@ -16,7 +18,7 @@ from tests.browser.story import STOCK, STREAM, TALLY
 pytestmark = pytest.mark.browser
 
 TOPIC = f"stream/{STREAM}/tally"
-STAGE = "linear-gradient(160deg, #6d8aa8, #b9c3b0 40%, #7d6a4d)"
+STAGE = Path(__file__).with_name("stage.svg")
 
 
 @pytest.fixture
@@ -33,6 +35,17 @@ async def shown(page: Page) -> str:
             part.classList.contains("digit")
               ? part.firstChild.style.getPropertyValue("--shown")
               : part.textContent).join("")"""
+    )
+
+
+async def put_on_stage(page: Page) -> None:
+    """Put a picture of a studio behind the transparent page, as OBS would."""
+    picture = f"data:image/svg+xml,{quote(STAGE.read_text('utf-8'))}"
+    await page.evaluate(
+        """(url) => {
+            document.documentElement.style.background = `center / cover url("${url}")`;
+        }""",
+        picture,
     )
 
 
@@ -61,7 +74,11 @@ async def test_a_growing_total_rolls_to_exactly_the_new_one(
     open_page: Open, backend: Backend, overlay_key: str
 ) -> None:
     page = await open_overlay(open_page, backend, overlay_key)
-    for raised, text in ((1_284_561, "¥12,845.61"), (99_999_999, "¥999,999.99"), (100_000_000, "¥1,000,000.00")):
+    for raised, text in (
+        (1_284_561, "¥12,845.61"),
+        (99_999_999, "¥999,999.99"),
+        (100_000_000, "¥1,000,000.00"),
+    ):
         await backend.say(TOPIC, **(TALLY | {"raised_minor": raised}))
         await expect(page.locator("#raised")).to_have_attribute("aria-label", text)
         assert await shown(page) == text
@@ -93,7 +110,9 @@ async def test_comes_back_with_a_new_ticket_and_the_newest_state(
     page = await open_overlay(open_page, backend, overlay_key)
     await backend.cut()
     await backend.send(TOPIC, EPOCH, 50, TALLY | {"raised_minor": 5_000_000})
-    await expect(page.locator("#raised")).to_have_attribute("aria-label", "¥50,000.00", timeout=8000)
+    await expect(page.locator("#raised")).to_have_attribute(
+        "aria-label", "¥50,000.00", timeout=8000
+    )
     await expect(page.locator("#percent")).to_have_class("percent reached")
     assert len(backend.calls("POST", "socket-tickets")) == 2
 
@@ -127,7 +146,9 @@ async def test_a_revoked_key_is_said_on_the_page(
 async def test_names_are_text_and_parameters_are_checked(
     open_page: Open, backend: Backend, overlay_key: str
 ) -> None:
-    hostile = '<img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}"\'><svg onload=alert(3)>'
+    hostile = (
+        "<img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}\"'><svg onload=alert(3)>"
+    )
     front: dict[str, Any] = backend.storefront
     backend.storefront = front | {"offers": [front["offers"][0] | {"name": hostile}]}
     await backend.say(f"stream/{STREAM}/status", state="live", title=hostile, title_zh=None)
@@ -142,8 +163,9 @@ async def test_names_are_text_and_parameters_are_checked(
 
 
 async def test_looks_right(open_page: Open, backend: Backend, overlay_key: str) -> None:
+    await backend.say(TOPIC, **(TALLY | {"raised_minor": 3_284_560}))
     for widget, query, width, height in (
-        ("all", "", 1920, 1080),
+        ("all", "", 1280, 720),
         ("all", "?theme=day", 1920, 1080),
         ("all", "?theme=paper&locale=zh-CN", 1920, 1080),
         ("all", "?layout=vertical", 1080, 1920),
@@ -151,7 +173,9 @@ async def test_looks_right(open_page: Open, backend: Backend, overlay_key: str) 
         ("goal", "", 1920, 1080),
         ("stock", "", 1920, 1080),
     ):
-        page = await open_page(f"{backend.base}/overlay/{widget}{query}#{overlay_key}", width, height)
+        page = await open_page(
+            f"{backend.base}/overlay/{widget}{query}#{overlay_key}", width, height
+        )
         card = page.locator("#card[data-state=shown]")
         await expect(card).to_be_visible()
         box = await card.bounding_box()
@@ -162,7 +186,7 @@ async def test_looks_right(open_page: Open, backend: Backend, overlay_key: str) 
         # Nothing but the card is painted: OBS shows the stage through the rest.
         background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert background == "rgba(0, 0, 0, 0)"
-        await page.evaluate(f"document.documentElement.style.background = '{STAGE}'")
+        await put_on_stage(page)
         await page.wait_for_timeout(700)
         name = f"overlay-{widget}{query}".translate(str.maketrans("?=&", "---"))
         await page.screenshot(path=shot(name))

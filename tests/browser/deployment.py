@@ -1,0 +1,142 @@
+"""The whole product as its users meet it: the server's own command on an empty folder, and a sale set up over HTTP."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from server.processes import free_port
+
+REPOSITORY = Path(__file__).parents[2]
+READY_S = 60.0
+STOP_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A running server: where it is, and the key of its first operator."""
+
+    url: str
+    hosts: frozenset[str]
+    operator_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """A sale on a deployment, live, with the keys of those who take part."""
+
+    stream_id: str
+    sku: str
+    host_key: str
+    farmer_key: str
+    overlay_key: str
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment in which no setting of this machine's reaches the server."""
+    foreign = ("STREAM_EVENTS_", "DATABASE_URL", "REDIS_URL", "STRIPE_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+
+
+async def _operator_key(folder: Path) -> str:
+    command = ("-m", "server.cli", "keys", "operator", "Test", "--data", str(folder))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, cwd=REPOSITORY, env=_environment(), stdout=PIPE
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return out.decode().split()[-1]
+
+
+async def _until_ready(url: str, process: asyncio.subprocess.Process) -> None:
+    async with asyncio.timeout(READY_S), httpx.AsyncClient() as client:
+        while True:
+            assert process.returncode is None, "the server ended while it was starting"
+            with contextlib.suppress(httpx.TransportError):
+                if (await client.get(f"{url}/readyz")).status_code == httpx.codes.OK:
+                    return
+            await asyncio.sleep(0.2)
+
+
+@contextlib.asynccontextmanager
+async def deployed(folder: Path) -> AsyncIterator[Deployment]:
+    """Run ``stream-events serve`` on an empty folder until the block ends; its log lies in ``serve.log`` there."""
+    ports = [free_port() for _ in range(3)]
+    names = ("--port", "--gateway-port", "--sandbox-port")
+    options = [part for name, port in zip(names, ports, strict=True) for part in (name, str(port))]
+    with (folder / "serve.log").open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "server.cli", "serve", "--data", str(folder / "data"), *options),
+            cwd=REPOSITORY,
+            env=_environment() | {"STREAM_EVENTS_PAY_RATE_PER_S": "5"},
+            stdout=output,
+            stderr=STDOUT,
+        )
+        url = f"http://127.0.0.1:{ports[0]}"
+        try:
+            await _until_ready(url, process)
+            hosts = frozenset(f"127.0.0.1:{port}" for port in ports)
+            yield Deployment(url, hosts, await _operator_key(folder / "data"))
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGINT)
+            async with asyncio.timeout(STOP_S):
+                await process.wait()
+
+
+async def open_night(deployment: Deployment, *, title: str, total: int, names: str) -> Night:
+    """Set up a sale of one product and open it. ``names`` is put into every name that reaches a screen."""
+    headers = {"authorization": f"Bearer {deployment.operator_key}"}
+    async with httpx.AsyncClient(base_url=f"{deployment.url}/v1", headers=headers) as client:
+
+        async def post(path: str, **body: Any) -> dict[str, Any]:
+            answer = await client.post(path, json=body)
+            assert answer.is_success, answer.text
+            return dict(answer.json())
+
+        campaign = await post(
+            "/campaigns", name="Philanthropy Week", currency="CNY", goal_minor=10**7
+        )
+        host = await post("/hosts", name=f"Lin Xiao {names}")
+        farmer = await post("/farmers", name=f"Zhengyang {names}", place="Henan")
+        cause = await post("/beneficiaries", name=f"Basketball gear {names}")
+        sku = f"PEANUT-{secrets.token_hex(3).upper()}"
+        product = {"name": f"Red-skin peanuts {names}", "name_zh": "红皮花生", "unit": "bag"}
+        await post("/products", farmer_id=farmer["id"], sku=sku, **product)
+        stream = await post(
+            "/streams",
+            campaign_id=campaign["id"],
+            host_id=host["id"],
+            title=title,
+            goal_minor=20_000,
+        )
+        terms = {
+            "price_minor": 2990,
+            "per_shopper_max": 5,
+            "beneficiary_id": cause["id"],
+            "total": total,
+        }
+        shares = {"farmer_bp": 8000, "beneficiary_bp": 1500, "fees_bp": 500}
+        offer = await client.put(f"/streams/{stream['id']}/offers/{sku}", json=terms | shares)
+        assert offer.is_success, offer.text
+        for state in ("scheduled", "live"):
+            await post(f"/streams/{stream['id']}/state", state=state)
+        keys = [
+            (await post("/principals", name=role, role=role, **belonging))["key"]
+            for role, belonging in (
+                ("host", {"host_id": host["id"]}),
+                ("farmer", {"farmer_id": farmer["id"]}),
+                ("overlay", {"stream_id": stream["id"]}),
+            )
+        ]
+    return Night(stream["id"], sku, *keys)
