@@ -196,12 +196,19 @@ class NewStream(Body):
     opens_at: Instant | None = None
 
 
+def _drop_default(schema: dict[str, Any]) -> None:
+    """Leave a stand-in out of the published schema: a field that is not sent has no value at all."""
+    schema.pop("default", None)
+
+
 class StreamChange(Body):
     """What may change of a stream; fields left out stay as they are."""
 
-    title: Annotated[Name, Field(examples=["Peanut night, second round"])] = ""
+    title: Annotated[
+        Name, Field(examples=["Peanut night, second round"], json_schema_extra=_drop_default)
+    ] = ""
     title_zh: Name | None = None
-    goal_minor: GoalMinor = 0
+    goal_minor: Annotated[GoalMinor, Field(json_schema_extra=_drop_default)] = 0
     opens_at: Instant | None = None
 
 
