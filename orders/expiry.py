@@ -51,10 +51,9 @@ _DUE = text("""
 _RELEASING = text("""
     SELECT id FROM orders WHERE state IN ('EXPIRING', 'CANCELLING') ORDER BY random() LIMIT :batch_max
 """)
+# Those that were over when the outage began move as well, and are over by as much when it ends.
 _WAITING = text("""
-    SELECT id FROM orders WHERE state = 'AWAITING_PAYMENT' AND id > :after
-      AND pay_by > clock_timestamp() - make_interval(secs => :since_ms / 1000.0)
-    ORDER BY id LIMIT :batch_max
+    SELECT id FROM orders WHERE state = 'AWAITING_PAYMENT' AND id > :after ORDER BY id LIMIT :batch_max
 """)
 _MOVE_CLOCKS = text("""
     UPDATE orders SET pay_by = pay_by + make_interval(secs => :due_ms / 1000.0)
@@ -110,10 +109,7 @@ async def _move_clocks(database: Database, outage: Outage) -> None:
     after, moved = "", 0
     while True:
         async with database.begin() as sql:
-            found = await sql.execute(
-                _WAITING,
-                {"after": after, "since_ms": outage.since_ms, "batch_max": MOVE_BATCH},
-            )
+            found = await sql.execute(_WAITING, {"after": after, "batch_max": MOVE_BATCH})
             ids = list(found.scalars())
             await lock_orders(sql, ids)
             await sql.execute(_MOVE_CLOCKS, {"ids": ids, "due_ms": outage.due_ms})

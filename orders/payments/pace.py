@@ -51,11 +51,10 @@ class BreakerOpen(Exception):  # noqa: N818 - a state of the breaker.
 class Outage:
     """Stripe was (or is) away, and deadlines have not been moved by the last ``due_ms`` of it yet.
 
-    That part began ``since_ms`` ago. ``until_ms`` is by Redis's clock, for ``Pace.moved`` alone.
+    ``until_ms`` is by Redis's clock, for ``Pace.moved`` alone.
     """
 
     due_ms: int
-    since_ms: int
     until_ms: int
     over: bool
 
@@ -168,7 +167,7 @@ class Pace:
             return None
         over = closed_ms >= 0
         until_ms = closed_ms if over else now_ms
-        return Outage(max(0, until_ms - moved_ms), max(0, now_ms - moved_ms), until_ms, over)
+        return Outage(max(0, until_ms - moved_ms), until_ms, over)
 
     async def moved(self, outage: Outage) -> None:
         """Record that every deadline has been moved past this outage's ``until_ms``."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from sqlalchemy import text
 
 from orders.expiry import clocks_run, end_due, expire_once, finish_order, release_if_dead
 from orders.payments import attempts as tries
@@ -48,6 +49,27 @@ async def test_many_go_back_in_one_transaction(counter: Counter) -> None:
     assert await counter.one("SELECT count(DISTINCT xmin::text) FROM orders") == 1
     numbers = await counter.rows("SELECT rel_seq FROM stock_moves WHERE kind = 'X' ORDER BY 1")
     assert [row.rel_seq for row in numbers] == list(range(1, 31))
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "stays"),
+    [
+        ("pay_by = clock_timestamp() + interval '1 hour'", "AWAITING_PAYMENT"),
+        ("state = 'PROCESSING'", "PROCESSING"),
+    ],
+)
+async def test_what_changes_while_it_is_being_locked_is_seen(
+    counter: Counter, meanwhile: str, stays: str
+) -> None:
+    order_id = await counter.offered()
+    await counter.end_time(order_id)
+    async with counter.database.begin() as sql:
+        await sql.execute(text(f"UPDATE orders SET {meanwhile} WHERE id = :id"), {"id": order_id})
+        ending = asyncio.create_task(end_due(counter.database))
+        await asyncio.sleep(0.3)
+    assert await ending == 0
+    assert await counter.state(order_id) == stays
+    assert await counter.stock() == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +237,7 @@ async def _open_breaker(counter: Counter) -> None:
 
 async def test_an_outage_moves_every_deadline_by_its_length(counter: Counter) -> None:
     over, close, far = [await counter.offered(window_s=s) for s in (600, 1.5, 600)]
-    await counter.end_time(over, ago_s=30)
+    await counter.end_time(over, ago_s=0.5)
     before = await counter.one("SELECT pay_by FROM orders WHERE id = :id", id=far)
     await counter.sandbox.faults(outage=True)
     await _open_breaker(counter)
