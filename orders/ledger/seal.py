@@ -7,7 +7,7 @@ tally is what the ledger up to that number adds up to.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ from orders.ledger.tree import leaf_hash
 # What one tick seals of a campaign, and how many campaigns one tick visits; the rest comes a tick later.
 BATCH_MAX: Final = 2_048
 CAMPAIGNS_MAX: Final = 100
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Which way a transaction's lines count: a sale begins or comes back, or it is undone.
 SALE_SIGNS: Final[Mapping[str, int]] = MappingProxyType(
@@ -135,7 +137,7 @@ def _leaf(row: Row[Any], seq: int) -> Leaf:
 
 def instant_ms(at: datetime) -> int:
     """Return whole milliseconds since 1970, rounded down, without passing through a float."""
-    return int(at.timestamp()) * 1000 + at.microsecond // 1000
+    return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _changes(campaign_id: str, leaves: Sequence[Leaf], kinds: Sequence[str]) -> dict[str, _Change]:
