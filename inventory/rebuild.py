@@ -34,7 +34,7 @@ _LOCK_STOCK = text("SELECT 1 FROM stock WHERE stream_id = :stream_id ORDER BY id
 _LOCK_GATE = text("SELECT 1 FROM stream_gate WHERE stream_id = :stream_id FOR NO KEY UPDATE")
 _NEW_EPOCH = text("""
     UPDATE stream_gate
-    SET epoch = greatest(epoch + 1, :beyond + 1, CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint))
+    SET epoch = greatest(epoch + 1, CAST(:beyond AS bigint) + 1, CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint))
     WHERE stream_id = :stream_id RETURNING epoch, rel_seq
 """)
 _SPREAD_EPOCH = text("UPDATE stock SET gate_epoch = :epoch WHERE stream_id = :stream_id")

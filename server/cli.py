@@ -7,7 +7,7 @@ import socket
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import structlog
 import typer
@@ -31,6 +31,7 @@ app.add_typer(keys, name="keys")
 
 log = structlog.get_logger(__name__)
 
+Fault = Literal["kill9", "flushall"]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (STREAM_EVENTS_DATA_DIR).")]
 
 
@@ -313,9 +314,7 @@ def demo(
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write the figures here.")
     ] = None,
-    fault: Annotated[
-        str | None, typer.Option(help="Break it in the middle of the rush: kill9 or flushall.")
-    ] = None,
+    fault: Annotated[Fault | None, typer.Option(help="Break it in the middle of the rush.")] = None,
     stripe_pace: Annotated[
         bool, typer.Option("--stripe-pace", help="Pay at Stripe's pace: honest, and minutes long.")
     ] = False,
@@ -325,13 +324,11 @@ def demo(
     viewers: Annotated[int, typer.Option(min=1, help="Viewers on websockets.")] = 200,
 ) -> None:
     """Sell a stream out to a simulated crowd, check every number, and leave it running."""
-    from server.demo import Wishes, run_demo
+    from server.demo import Wishes, make_folder, run_demo
 
     load()
-    if fault not in (None, "kill9", "flushall"):
-        raise typer.BadParameter("kill9 or flushall", param_hint="--fault")
     wishes = Wishes(headless, json_path, fault, stripe_pace, attempts, viewers)
-    raise typer.Exit(run(run_demo(wishes)))
+    raise typer.Exit(run(run_demo(wishes, make_folder())))
 
 
 @keys.command("operator")

@@ -33,7 +33,7 @@ from stream_events.database import Database
 Fault = Literal["kill9", "flushall"]
 
 FAST_RATE_PER_S = 400
-PAY_WINDOW_S = 25
+PAY_WINDOW_S = 60
 READY_S_MAX = 30
 RUSH_S_MAX = 420
 REST_S_MAX = 60
@@ -69,11 +69,16 @@ class Wishes:
     viewers: int
 
 
-async def run_demo(wishes: Wishes) -> int:
-    """Play the demo; return the exit code that is the verdict."""
-    console = Console(stderr=wishes.headless)
+def make_folder() -> Path:
+    """Make a folder for one demo; the engines may be another user's, who must be able to pass through."""
     folder = Path(tempfile.mkdtemp(prefix="stream-events-demo-"))
-    folder.chmod(0o711)  # the engines may be another user's, who must be able to pass through
+    folder.chmod(0o711)
+    return folder
+
+
+async def run_demo(wishes: Wishes, folder: Path) -> int:
+    """Play the demo in ``folder``, which is removed after; return the exit code that is the verdict."""
+    console = Console(stderr=wishes.headless)
     stop = stop_on_signals()
     settings = _settings(wishes, folder)
     try:
@@ -231,8 +236,10 @@ async def _rush(
                     pending = None
         finally:
             if crowd.returncode is None:
+                # Its output ended: it is about to leave, unless we were interrupted ourselves.
                 with contextlib.suppress(ProcessLookupError):
-                    crowd.send_signal(signal.SIGTERM if sys.exc_info()[0] else 0)
+                    if sys.exc_info()[0] is not None:
+                        crowd.terminate()
             code = await crowd.wait()
     if not result.exists():
         return None

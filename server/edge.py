@@ -5,6 +5,7 @@ A bound on bodies, the server's clock for countdowns, and headers that keep brow
 
 import time
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stream_events.errors import Problem, respond
@@ -35,7 +36,8 @@ class Edge:
             message = await receive()
             read += len(message.get("body", b""))
             if read > BODY_BYTES_MAX:
-                raise Problem(413, "too_long", f"A body has at most {BODY_BYTES_MAX} bytes.")
+                # Of what is raised inside ``receive`` FastAPI lets only its own kind through.
+                raise HTTPException(413, f"A body has at most {BODY_BYTES_MAX} bytes.")
             return message
 
         async def stamped(message: Message) -> None:
