@@ -47,6 +47,7 @@ _RECORD = text("""
         client_secret = coalesce(:client_secret, client_secret), updated_at = now()
     WHERE order_id = :order_id AND n = :n AND tries = :tries AND state = 'CREATING'
       AND (payment_intent_id IS NULL OR payment_intent_id = :payment_intent_id)
+    RETURNING n
 """)
 _MOVE = text("""
     UPDATE orders SET state = :to_state, state_at = now() WHERE id = ANY(:ids) AND state = :from_state
@@ -87,14 +88,14 @@ async def confirm(stripe: StripeGateway, attempt: PayAttempt) -> PaymentFact:
         return declined.fact
 
 
-async def record(database: Database, attempt: PayAttempt, fact: PaymentFact) -> OrderState:
-    """Write what a try came to, unless somebody else knew it first; return the order's state after it.
+async def record(database: Database, attempt: PayAttempt, fact: PaymentFact) -> OrderState | None:
+    """Write what a try came to, into ``attempt`` as well, and return the order's state after it.
 
-    The order itself moves only for Stripe's ``processing``.
+    None, and nothing written, when somebody else knew it first. The order moves only for Stripe's ``processing``.
     """
     async with database.begin() as sql:
         [order] = await lock_orders(sql, [attempt.order_id])
-        changed = await sql.execute(
+        written = await sql.execute(
             _RECORD,
             {
                 "order_id": attempt.order_id,
@@ -105,12 +106,16 @@ async def record(database: Database, attempt: PayAttempt, fact: PaymentFact) -> 
                 "client_secret": fact.client_secret,
             },
         )
+        if written.one_or_none() is None:
+            return None
         state = OrderState(order.state)
-        if fact.status == "processing" and changed.rowcount == 1:  # type: ignore[attr-defined]
+        if fact.status == "processing":
             step = verdict(state, Input.PAY_PROCESSING)
             if isinstance(step, Act):
                 await move(sql, [order.id], state, step.next_state)
-                return step.next_state
+                state = step.next_state
+    attempt.state, attempt.payment_intent_id = _STATE_OF[fact.status], fact.payment_intent_id
+    attempt.client_secret = fact.client_secret or attempt.client_secret
     return state
 
 

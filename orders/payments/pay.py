@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, false, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.lifecycle import RELEASED, OrderState
@@ -53,6 +53,39 @@ class _Before:
     token: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """An order with its attempts, oldest first, and whether its time to pay still runs, by one clock and look."""
+
+    id: str
+    stream_id: str
+    state: OrderState
+    total_minor: int
+    currency: str
+    on_time: bool
+    attempts: list[PayAttempt]
+
+
+# Thousands pay within minutes, so one statement reads all that decides. The clock is the one of this very statement:
+# that of the transaction may have waited for a lock.
+_READ = (
+    select(
+        Order.id,
+        Order.stream_id,
+        Order.shopper_id,
+        Order.state,
+        Order.total_minor,
+        Order.currency,
+        func.coalesce(func.clock_timestamp() < Order.pay_by, false()).label("on_time"),
+        PayAttempt,
+    )
+    .outerjoin(PayAttempt, PayAttempt.order_id == Order.id)
+    .where(Order.id == bindparam("order_id"))
+    .order_by(PayAttempt.n)
+    .execution_options(populate_existing=True)
+)
+
+
 class _TooLate(Exception):  # noqa: N818 - a state of the order's clock.
     """``pay_by`` has passed."""
 
@@ -64,14 +97,15 @@ async def pay(database: Database, stripe: StripeGateway, pace: Pace, payer: Paye
     """
     try:
         async with database.begin() as sql:
-            known = await _nothing_to_try(sql, await _own_order(sql, payer), payer)
+            known = _nothing_to_try(await _read(sql, payer), payer)
         if known is not None:
             return known
         await _wait_for_a_call(pace)
         async with database.begin() as sql:
-            order = await _own_order(sql, payer, lock=True)
+            await lock_orders(sql, [payer.order_id])
             # Asked again: while this one waited for its call, another may have tried, or the clock run out.
-            known = await _nothing_to_try(sql, order, payer)
+            order = await _read(sql, payer)
+            known = _nothing_to_try(order, payer)
             if known is not None:
                 return known
             attempt, before = await _open_try(sql, order, payer)
@@ -91,8 +125,8 @@ async def pay(database: Database, stripe: StripeGateway, pace: Pace, payer: Paye
         await _undo_try(database, attempt, before)
         raise _later(error) from error
     except Refused as error:
-        return await _refused(database, payer, attempt, before, error)
-    return await _known(database, payer, attempt, fact)
+        return await _refused(database, payer, order, attempt, before, error)
+    return await _known(database, payer, order, attempt, fact)
 
 
 async def _wait_for_a_call(pace: Pace) -> None:
@@ -103,49 +137,48 @@ async def _wait_for_a_call(pace: Pace) -> None:
     await asyncio.sleep(wait_ms / 1000)
 
 
-async def _own_order(sql: AsyncSession, payer: Payer, *, lock: bool = False) -> Order:
-    if lock:
-        found = await lock_orders(sql, [payer.order_id])
-        order = found[0] if found else None
-    else:
-        order = await sql.get(Order, payer.order_id)
-    if order is None or order.shopper_id != payer.shopper_id:
+async def _read(sql: AsyncSession, payer: Payer) -> _Order:
+    rows = (await sql.execute(_READ, {"order_id": payer.order_id})).all()
+    if not rows or rows[0].shopper_id != payer.shopper_id:
         raise not_found("order")
-    return order
+    first = rows[0]
+    return _Order(
+        id=first.id,
+        stream_id=first.stream_id,
+        state=OrderState(first.state),
+        total_minor=first.total_minor,
+        currency=first.currency,
+        on_time=first.on_time,
+        attempts=[row.PayAttempt for row in rows if row.PayAttempt is not None],
+    )
 
 
-async def _nothing_to_try(sql: AsyncSession, order: Order, payer: Payer) -> PayOut | None:
+def _nothing_to_try(order: _Order, payer: Payer) -> PayOut | None:
     """Return where the payment stands if this token must not be tried (now, or again); None if it may."""
-    state = OrderState(order.state)
-    if state is OrderState.RESERVED:
+    if order.state is OrderState.RESERVED:
         raise Problem(
             409, "not_your_turn", "Your units are held; paying opens when it is your turn."
         )
-    if state in RELEASED - {OrderState.LATE_PAID}:
+    if order.state in RELEASED - {OrderState.LATE_PAID}:
         raise Problem(410, "order_expired", "This order was not paid in time; its units went back.")
-    attempts = await attempts_of(sql, order.id)
-    if state is not OrderState.AWAITING_PAYMENT:
-        return _pay_out(state, attempts)
-    newest = attempts[-1] if attempts else None
+    standing = _pay_out(order.state, order.attempts)
+    if order.state is not OrderState.AWAITING_PAYMENT:
+        return standing
+    newest = order.attempts[-1] if order.attempts else None
     if newest is not None and newest.state not in tries.DEAD:
         repeated = newest.params["confirmation_token"] == payer.token
         if repeated or newest.state not in _RETRYABLE:
-            return _pay_out(state, attempts)
-    # The clock as it is now, not as it was when the transaction began and perhaps waited for the lock.
-    on_time = await sql.scalar(select(func.clock_timestamp() < order.pay_by))
-    if not on_time:
+            return standing
+    if not order.on_time:
         raise _TooLate
-    if tries.tries_left(attempts) == 0:
-        return _pay_out(state, attempts)
-    return None
+    return standing if standing.tries_left == 0 else None
 
 
 async def _open_try(
-    sql: AsyncSession, order: Order, payer: Payer
+    sql: AsyncSession, order: _Order, payer: Payer
 ) -> tuple[PayAttempt, _Before | None]:
     """Write down the try, with everything that will be sent, before anything is sent."""
-    attempts = await attempts_of(sql, order.id)
-    newest = attempts[-1] if attempts else None
+    newest = order.attempts[-1] if order.attempts else None
     if newest is None or newest.state in tries.DEAD:
         attempt = PayAttempt(
             order_id=order.id,
@@ -203,6 +236,7 @@ async def _undo_try(database: Database, attempt: PayAttempt, before: _Before | N
 async def _refused(
     database: Database,
     payer: Payer,
+    order: _Order,
     attempt: PayAttempt,
     before: _Before | None,
     error: Refused,
@@ -214,7 +248,7 @@ async def _refused(
         await _undo_try(database, attempt, before)
         raise unavailable("Paying is not possible right now; your units stay held.", "pay_later")
     if error.fact is not None:
-        return await _known(database, payer, attempt, error.fact)
+        return await _known(database, payer, order, attempt, error.fact)
     # Stripe keeps this answer under the key, so the key is spent: a new attempt, or a new try, gets another one.
     async with database.begin() as sql:
         await lock_orders(sql, [attempt.order_id])
@@ -232,16 +266,19 @@ async def _refused(
 
 
 async def _known(
-    database: Database, payer: Payer, attempt: PayAttempt, fact: PaymentFact
+    database: Database, payer: Payer, order: _Order, attempt: PayAttempt, fact: PaymentFact
 ) -> PayOut:
-    await tries.record(database, attempt, fact)
-    return await _standing(database, payer)
+    state = await tries.record(database, attempt, fact)
+    if state is None:
+        return await _standing(database, payer)
+    others = [each for each in order.attempts if each.n != attempt.n]
+    return _pay_out(state, [*others, attempt])
 
 
 async def _standing(database: Database, payer: Payer) -> PayOut:
     async with database.begin() as sql:
-        order = await _own_order(sql, payer)
-        return _pay_out(OrderState(order.state), await attempts_of(sql, order.id))
+        order = await _read(sql, payer)
+    return _pay_out(order.state, order.attempts)
 
 
 async def attempts_of(sql: AsyncSession, order_id: str) -> Sequence[PayAttempt]:
