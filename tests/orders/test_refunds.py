@@ -95,13 +95,15 @@ async def test_a_refund_older_than_its_key_is_looked_for_before_it_is_made(
     database: Database, sale: Sale, sandbox: RunningSandbox, pace: Pace
 ) -> None:
     placed = await owe(sandbox, database, sale)
+    # A part: Stripe itself would refuse to give the whole back twice, but not a part.
+    await run(database, "UPDATE refunds SET amount_minor = 1000")
     [(refund_id,)] = await rows(database, "SELECT id FROM refunds")
     metadata = {"refund_id": refund_id}
-    await sandbox.gateway.refund(placed.payment_intent_id, 2990, f"refund:{refund_id}", metadata)
+    await sandbox.gateway.refund(placed.payment_intent_id, 1000, f"refund:{refund_id}", metadata)
     await run(database, "UPDATE refunds SET created_at = now() - interval '2 days'")
     await sandbox.advance(2 * 86_400)
     assert await refund_once(database, sandbox.gateway, pace) == 1
-    assert await state_of(database, placed) == ("REFUNDED", 2990, 2990, 0)
+    assert await state_of(database, placed) == ("PART_REFUNDED", 2990, 1000, 0)
     assert await refunded_at_stripe(sandbox, placed) == ["succeeded"]
 
 

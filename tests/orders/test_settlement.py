@@ -5,6 +5,7 @@ import itertools
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from inventory import guard
@@ -215,6 +216,23 @@ async def test_the_same_event_settled_at_once_counts_once(database: Database, sa
         ("DONE", 4)
     ]
     assert (await books(database))["capture"]["stripe/clearing"] == 4 * 2990
+
+
+async def test_an_event_that_another_worker_has_is_left_to_it(
+    database: Database, sale: Sale
+) -> None:
+    placed = await place(database, sale)
+    event_id = await store_event(
+        database, "payment_intent.succeeded", snapshot_of(placed.payment())
+    )
+    told = [Told(placed.payment(), event_id)]
+    async with database.begin() as sql:
+        await sql.execute(text("SELECT 1 FROM stripe_events FOR UPDATE"))
+        [outcome] = await settle_told(database, told)
+    assert (outcome.result, outcome.reason) == (Result.KNOWN, "another worker has it")
+    assert await books(database) == {}
+    await settle_told(database, told)
+    assert (await state_of(database, placed))[0] == "PAID"
 
 
 async def test_the_same_payment_from_webhook_and_route_at_once_counts_once(
