@@ -64,7 +64,7 @@ export const t = translator({
   newKey: ["Make an address", "生成网址"],
   rotate: ["Replace the address…", "更换网址…"],
   rotateTitle: ["Replace the overlay's address?", "确定更换叠加层网址？"],
-  rotateText: ["Overlays that use the old one stop within seconds.", "使用旧网址的叠加层将在数秒内失效。"],
+  rotateText: ["Overlays can no longer connect with the old one: put the new one into OBS.", "旧网址将无法再连接，请在 OBS 中换成新网址。"],
   rotateYes: ["Replace it", "确定更换"],
   keep: ["Keep it", "保留"],
   reveal: ["Reveal", "显示"],

@@ -16,6 +16,8 @@ const CHECKING_TRIES = 20;
 const orderId = decodeURIComponent(location.pathname.split("/")[2]);
 const view = { meta: null, order: null, names: new Map(), stripe: null, elements: null, busy: false };
 const parts = {};
+// What the page shows now, in short, so that only a change repaints it.
+let painted = null;
 
 function nameOf(sku) {
   return view.names.get(sku) ?? sku;
@@ -92,6 +94,7 @@ function outcomeView(order, node) {
 }
 
 function waitView(order) {
+  painted = null;
   outcomeView(order, outcome({ ...order, state: "PROCESSING" }));
 }
 
@@ -159,33 +162,32 @@ async function afterRefusal(error) {
   else message(t("refused", { detail: error.message }));
 }
 
-// After a payment was sent the shopper sees "checking" until the order itself says what became of it.
+// After a payment was sent the shopper sees "checking" until the order itself says what became of it: paid, declined,
+// or, when for long nothing was even begun, that the request never arrived.
 async function checkUntilClear() {
   view.checking = true;
   waitView(view.order);
-  for (let n = 0; n < CHECKING_TRIES && view.checking; n += 1) {
-    const order = await untilKnown(() => readOrder(orderId));
-    if (outcome(order)) view.checking = false;
-    else if (["declined", "requires_action"].includes(order.payment?.status) && n > 3) break;
-    view.order = order;
-    if (!view.checking) return paint(order);
-    await sleep(700 + Math.random() * 400);
+  let status = null;
+  for (let n = 0; ; n += 1) {
+    view.order = await untilKnown(() => readOrder(orderId));
+    status = view.order.payment?.status ?? null;
+    if (outcome(view.order) || status === "declined" || (status === null && n >= CHECKING_TRIES)) break;
+    await sleep(Math.min(700 + n * 50, 2500) + Math.random() * 400);
   }
   view.checking = false;
   paint(view.order);
+  if (!outcome(view.order) && status === "declined") message(t("declined"));
 }
-
-let painted = null;
 
 function paint(order) {
   view.order = order;
   if (view.checking) return;
+  // While an answer is awaited, or the bank's question stands open, a poll does not take the form away.
+  if (view.busy && order.state === "AWAITING_PAYMENT" && painted) return;
   const done = outcome(order);
   const out = done || order.attempts_left === 0;
   const picture = `${order.state},${order.contact_given},${order.pay_by},${done !== null}`;
   if (picture === painted && find("main").firstChild) return;
-  // A bank's question or a filled-in form is not replaced because a poll came in.
-  if (view.busy && !done && painted) return;
   painted = picture;
   if (done) return outcomeView(order, done);
   if (order.state === "RESERVED" || !order.contact_given) return location.replace(shopHref());

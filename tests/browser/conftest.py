@@ -7,7 +7,6 @@ is none of ours fails the test that opened it, whatever else the test looked at.
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -58,6 +57,12 @@ class Watch:
     allowed: set[str] = field(default_factory=set)
     troubles: list[str] = field(default_factory=list)
     forgiven: tuple[str, ...] = ()
+    contexts: list[BrowserContext] = field(default_factory=list)
+
+    async def leave(self) -> None:
+        """Close every page: before the server behind them ends, or they would complain about that."""
+        while self.contexts:
+            await self.contexts.pop().close()
 
     def follow(self, page: Page) -> None:
         """Listen to a page."""
@@ -95,38 +100,33 @@ def watch() -> Watch:
 @pytest_asyncio.fixture(loop_scope="session")
 async def open_page(browser: Browser, watch: Watch) -> AsyncIterator[Open]:
     """A function that opens a page in a context of its own, 360 × 780 and in English unless told otherwise."""
-    async with AsyncExitStack() as stack:
 
-        async def opened(
-            url: str,
-            width: int = 360,
-            height: int = 780,
-            *,
-            locale: str = "en-US",
-            context: BrowserContext | None = None,
-        ) -> Page:
-            if context is None:
-                context = await browser.new_context(
-                    viewport={"width": width, "height": height}, locale=locale
-                )
-                stack.push_async_callback(context.close)
-            page = await context.new_page()
-            watch.allowed.add(urlsplit(url).netloc)
-            watch.follow(page)
-            await page.goto(url)
-            return page
+    async def opened(
+        url: str, width: int = 360, height: int = 780, *, locale: str = "en-US"
+    ) -> Page:
+        context = await browser.new_context(
+            viewport={"width": width, "height": height}, locale=locale
+        )
+        watch.contexts.append(context)
+        page = await context.new_page()
+        watch.allowed.add(urlsplit(url).netloc)
+        watch.follow(page)
+        await page.goto(url)
+        return page
 
-        yield opened
+    yield opened
+    await watch.leave()
     assert watch.verdict() == []
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def backend(browser: Browser) -> AsyncIterator[Backend]:
+async def backend(browser: Browser, watch: Watch) -> AsyncIterator[Backend]:
     """A backend that says what the test tells it, with the peanuts of the story on sale."""
     async with serving(Backend(storefront=dict(FRONT))) as scripted:
         for part, state in (("tally", TALLY), ("stock", STOCK), ("status", STATUS)):
             await scripted.say(f"stream/{FRONT['id']}/{part}", **state)
         yield scripted
+        await watch.leave()
 
 
 def shot(name: str) -> Path:

@@ -84,7 +84,13 @@ async def deployed(folder: Path) -> AsyncIterator[Deployment]:
         )
         url = f"http://127.0.0.1:{ports[0]}"
         try:
-            await _until_ready(url, process)
+            try:
+                await _until_ready(url, process)
+            except (AssertionError, TimeoutError) as error:
+                said = (folder / "serve.log").read_text("utf-8", "replace")[-3000:]
+                raise AssertionError(
+                    f"the server did not become ready; it said:\n{said}"
+                ) from error
             hosts = frozenset(f"127.0.0.1:{port}" for port in ports)
             yield Deployment(url, hosts, await _operator_key(folder / "data"))
         finally:

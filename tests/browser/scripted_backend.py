@@ -70,13 +70,13 @@ class Backend:
         self.topics[topic] = frame
         for socket, topics in list(self.sockets.items()):
             if topic in topics:
-                with contextlib.suppress(RuntimeError):
+                with contextlib.suppress(RuntimeError, WebSocketDisconnect):
                     await socket.send_text(json.dumps(frame))
 
     async def cut(self) -> None:
         """Close all sockets, as a gateway does that stops."""
         for socket in list(self.sockets):
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(RuntimeError, WebSocketDisconnect):
                 await socket.close(1012)
 
     def reply(self, method: str, path: str, *answers: Reply) -> None:
@@ -175,7 +175,9 @@ async def serving(backend: Backend) -> AsyncIterator[Backend]:
     """Serve ``backend`` on a port of its own until the block ends."""
     listening = socketlib.create_server(("127.0.0.1", 0))
     backend.base = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    config = uvicorn.Config(make_app(backend), log_level="critical", ws="websockets-sansio")
+    config = uvicorn.Config(
+        make_app(backend), log_level="critical", ws="websockets-sansio", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started:  # noqa: ASYNC110 - uvicorn tells by this flag alone
@@ -185,6 +187,5 @@ async def serving(backend: Backend) -> AsyncIterator[Backend]:
     finally:
         await backend.cut()
         server.should_exit = True
-        server.force_exit = True
         await task
         listening.close()

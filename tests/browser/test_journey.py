@@ -103,7 +103,7 @@ async def test_a_bag_is_bought_on_a_phone_and_every_screen_moves(
     await expect(overlay.locator("#raised")).to_have_attribute(
         "aria-label", "¥8.97", timeout=LONG_MS
     )
-    await expect(overlay.locator("#sub")).to_have_text("2 sold · 1 orders")
+    await expect(overlay.locator("#sub")).to_have_text("2 sold · 1 order")
     await expect(overlay.locator("#percent")).to_have_text("4%")
     await expect(farmer.locator("#units")).to_have_text("2", timeout=LONG_MS)
     await expect(farmer.locator("#income")).to_have_text("¥47.84")

@@ -166,12 +166,12 @@ async def test_looks_right(open_page: Open, backend: Backend, overlay_key: str) 
     await backend.say(TOPIC, **(TALLY | {"raised_minor": 3_284_560}))
     for widget, query, width, height in (
         ("all", "", 1280, 720),
-        ("all", "?theme=day", 1920, 1080),
-        ("all", "?theme=paper&locale=zh-CN", 1920, 1080),
-        ("all", "?layout=vertical", 1080, 1920),
-        ("tally", "", 1920, 1080),
-        ("goal", "", 1920, 1080),
-        ("stock", "", 1920, 1080),
+        ("all", "?theme=day", 1280, 720),
+        ("all", "?theme=paper&locale=zh-CN", 1280, 720),
+        ("all", "?layout=vertical", 540, 960),
+        ("tally", "", 1280, 720),
+        ("goal", "", 1280, 720),
+        ("stock", "", 1280, 720),
     ):
         page = await open_page(
             f"{backend.base}/overlay/{widget}{query}#{overlay_key}", width, height

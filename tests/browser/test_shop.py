@@ -168,14 +168,15 @@ async def test_too_early_counts_down_by_the_server_and_opens_by_itself(
     open_page: Open, backend: Backend, shop: str, watch: Watch
 ) -> None:
     watch.forgiven = refusals(425)
-    opens_at = rfc3339(time.time() + 3)
-    backend.reply("POST", ORDERS, problem(425, "not_open", opens_at=opens_at))
+    backend.replies["POST", ORDERS] = lambda _: problem(
+        425, "not_open", opens_at=rfc3339(time.time() + 5)
+    )
     page = await open_page(shop)
     await choose_two(page)
     await page.locator("#buy").click()
     await expect(page.locator("#buy")).to_contain_text("Opens in 0:0")
     await expect(page.locator("#buy")).to_be_disabled()
-    await expect(page.locator("#buy")).to_have_text("Buy · ¥59.80", timeout=5000)
+    await expect(page.locator("#buy")).to_have_text("Buy · ¥59.80", timeout=9000)
     await expect(page.locator("#buy")).to_be_enabled()
 
 
@@ -277,6 +278,26 @@ async def test_an_unknown_payment_is_checking_until_the_order_says(
     await expect(page.get_by_text("Checking your payment")).to_be_visible()
     backend.reply("GET", f"orders/{ORDER}", (200, order("PAID", contact_given=True)))
     await expect(page.get_by_text("Paid. Thank you!")).to_be_visible()
+
+
+async def test_a_poll_does_not_take_the_form_away_while_an_answer_is_awaited(
+    open_page: Open, backend: Backend, shop: str, watch: Watch
+) -> None:
+    watch.forgiven = refusals(503)
+    turn = order("AWAITING_PAYMENT", contact_given=True, pay_by=rfc3339(time.time() + 560))
+    backend.reply("GET", f"orders/{ORDER}", (200, turn))
+    page = await open_page(f"{backend.base}/pay/{ORDER}")
+    await expect(page.locator("#pay")).to_be_enabled()
+    later = (503, {"code": "pay_later", "detail": "later", "retry_after_ms": 4000})
+    declined = {"state": "AWAITING_PAYMENT", "payment": {"status": "declined"}, "tries_left": 1}
+    backend.reply("POST", f"orders/{ORDER}/pay", later, (200, declined))
+    # The server has begun the attempt, and a poll says so before the answer does.
+    backend.reply("GET", f"orders/{ORDER}", (200, turn | {"payment": {"status": "checking"}}))
+    await page.locator("#pay").click()
+    await page.wait_for_timeout(2500)
+    await expect(page.locator("#pay")).to_have_text("Checking…")
+    backend.reply("GET", f"orders/{ORDER}", (200, turn | {"payment": {"status": "declined"}}))
+    await expect(page.get_by_text("nothing was charged. 1 more tries.")).to_be_visible(timeout=8000)
 
 
 async def test_chinese_is_chinese_and_the_switch_switches(
