@@ -25,9 +25,7 @@ from inventory.gate import (
 )
 from inventory.offers import Catalogue, StreamView
 from inventory.rebuild import mark_stale
-from orders.pricing import PricedOrder, PricingError, QuotedLine, price, sum_lines
-from orders.sold_out import SoldOutBoard
-from orders.writer import (
+from orders.placements import (
     EpochChanged,
     KeyAborted,
     KeyConflict,
@@ -39,26 +37,31 @@ from orders.writer import (
     Short,
     StoredLine,
     Unclear,
-    Writer,
 )
+from orders.pricing import PricingError, QuotedLine, price, sum_lines
+from orders.sold_out import SoldOutBoard
+from orders.writer import Writer
 from stream_events.batching import Closed, QueueFull
 from stream_events.database import Database
-from stream_events.errors import Problem, unavailable
+from stream_events.errors import Problem, not_found, unavailable
 from stream_events.ids import new_id
 
 log = structlog.get_logger(__name__)
 
-DEADLINE_S = 2.5
 QUEUE_LENGTH_S = 1.0
-QUOTES_MAX = 4096
+BASKETS_MAX = 4096
 
 _SAME_LINES = text("""
-    SELECT o.id, o.total_minor, o.currency, o.place, o.placed_at
+    SELECT o.id, o.total_minor, o.currency, o.place, o.placed_at, l.quantities, l.amounts
     FROM orders o
+    CROSS JOIN LATERAL (
+        SELECT array_agg(s.sku ORDER BY s.sku) AS skus, array_agg(x.quantity ORDER BY s.sku) AS quantities,
+               array_agg(x.amount_minor ORDER BY s.sku) AS amounts
+        FROM order_lines x JOIN stock s ON s.id = x.stock_id WHERE x.order_id = o.id
+    ) l
     WHERE o.shopper_id = :shopper_id AND o.stream_id = :stream_id
       AND o.state IN ('RESERVED', 'AWAITING_PAYMENT', 'PROCESSING')
-      AND (SELECT array_agg(s.sku || '=' || l.quantity ORDER BY s.sku)
-           FROM order_lines l JOIN stock s ON s.id = l.stock_id WHERE l.order_id = o.id) = :lines
+      AND l.skus = CAST(:skus AS varchar[]) AND l.quantities = CAST(:quantities AS int[])
     ORDER BY o.id LIMIT 1
 """)
 _QUEUE_LENGTH = text("SELECT count(*) FROM orders WHERE state = 'RESERVED'")
@@ -73,6 +76,23 @@ class Request(NamedTuple):
     shopper_id: str
     key: str
     lines: tuple[tuple[str, int], ...]
+
+
+class Basket(NamedTuple):
+    """A wish made comparable: lines summed per SKU and sorted, and their fingerprint."""
+
+    lines: tuple[tuple[str, int], ...]
+    skus: tuple[str, ...]
+    fingerprint: bytes
+
+
+class Quote(NamedTuple):
+    """What a basket comes to on the terms of the moment, as the gate and as the writer want it."""
+
+    asked: tuple[tuple[str, int, int], ...]
+    lines: tuple[Line, ...]
+    total_minor: int
+    opens_at: datetime | None
 
 
 class Answer(NamedTuple):
@@ -94,7 +114,8 @@ class Checkout:
         self._attempts_max = attempts_per_second
         self._attempts: dict[str, int] = defaultdict(int)
         self._queue_length = 0
-        self._quotes: dict[tuple[tuple[int, int], ...], PricedOrder] = {}
+        self._baskets: dict[tuple[tuple[str, int], ...], Basket] = {}
+        self._quotes: dict[str, tuple[StreamView, dict[tuple[tuple[str, int], ...], Quote]]] = {}
         self._doubted: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.writer = Writer(database, gate)
@@ -103,29 +124,29 @@ class Checkout:
     async def place(self, request: Request) -> Answer:
         """Place an order and return it once it is durable; every refusal is a ``Problem``.
 
-        The same key gives the same answer, also after a crash. 503 means "repeat with the same key".
+        The same key gives the same answer, also after a crash. 503 means "repeat with the same key". The wait is
+        bounded by what is waited for: the gate's timeout, the writer's deadline, and the queues before them.
         """
         stream = self._catalogue.find(request.stream_id)
         if stream is None:
-            raise Problem(404, "not_found", "There is no such stream here.")
+            raise not_found("stream")
         self._count(request.shopper_id)
-        lines = _summed(request.lines)
+        basket = self._basket(request.lines)
         op = _digest(stream.id, request.shopper_id, request.key)
-        fingerprint = _digest(*(f"{sku}={quantity}" for sku, quantity in lines))
-        final = self.sold_out.refuses(stream.id, (sku for sku, _ in lines), op)
+        final = self.sold_out.refuses(stream.id, basket.skus, op)
         if final is not None:
             raise _sold_out(0, final=final)
-        closed = _window(stream, lines)
-        if closed is not None:
-            return await self._refuse(op, fingerprint, closed)
-        priced = self._price(stream, lines)
+        try:
+            quote = self._quote(stream, basket)
+            _require_open(stream, quote)
+        except Problem as problem:
+            return await self._refuse(op, basket.fingerprint, problem)
         try:
             with self.writer.slot():
-                async with asyncio.timeout(DEADLINE_S):
-                    return await self._admit_and_record(request, stream, priced, op, fingerprint)
+                return await self._admit_and_record(request, stream, basket, quote, op)
         except (QueueFull, Closed):
             raise unavailable("Too many orders at once; nothing was held for this one.") from None
-        except (GateUnclear, Unclear, TimeoutError):
+        except (GateUnclear, Unclear):
             raise unavailable(SAME_KEY, "unclear") from None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -147,28 +168,20 @@ class Checkout:
         await asyncio.gather(*self._tasks)
 
     async def _admit_and_record(
-        self,
-        request: Request,
-        stream: StreamView,
-        priced: PricedOrder,
-        op: bytes,
-        fingerprint: bytes,
+        self, request: Request, stream: StreamView, basket: Basket, quote: Quote, op: bytes
     ) -> Answer:
-        for _ in range(2):  # a rebuilt gate admits once more, server side
-            adm = new_id("adm")
+        for _ in range(2):  # after a rebuild an order is admitted once more, server side
+            order_id = new_id("ord")
             try:
                 admission = await self._gate.admit(
                     Admission(
                         stream.id,
                         stream.epoch,
                         op,
-                        fingerprint,
-                        adm,
+                        basket.fingerprint,
+                        order_id,  # as unique as the admission itself
                         request.shopper_id,
-                        tuple(
-                            (line.sku, line.quantity, stream.offers[line.sku].per_shopper_max)
-                            for line in priced.lines
-                        ),
+                        quote.asked,
                     )
                 )
             except GateShut as shut:
@@ -177,34 +190,38 @@ class Checkout:
                 closed = unavailable(
                     "The sale is being restored; repeat with the same key.", "gate_shut"
                 )
-                return await self._refuse(op, fingerprint, closed)
+                return await self._refuse(op, basket.fingerprint, closed)
             if isinstance(admission, Conflict):
                 raise _conflict()
             if isinstance(admission, LimitReached):
-                return await self._limit_reached(request, priced, op, fingerprint, admission.units)
+                return await self._limit_reached(request, basket, op, admission.units)
             if not isinstance(admission, Admitted):
                 self.sold_out.note(stream.id)
-                return await self._refuse(op, fingerprint, _sold_out(admission.left, final=False))
+                return await self._refuse(
+                    op, basket.fingerprint, _sold_out(admission.left, final=False)
+                )
             self._queue_length += 1
-            placement = Placement(
-                op,
-                fingerprint,
-                admission.adm,
-                new_id("ord"),
-                stream.id,
-                stream.epoch,
-                request.shopper_id,
-                _lines(stream, priced),
-                priced.total_minor,
-                priced.currency,
-                self._queue_length,
-                datetime.now(UTC),
+            outcome = await self.writer.record(
+                Placement(
+                    op,
+                    basket.fingerprint,
+                    admission.adm,
+                    new_id("ord") if admission.repeat else order_id,
+                    stream.id,
+                    stream.epoch,
+                    request.shopper_id,
+                    quote.lines,
+                    quote.total_minor,
+                    stream.currency,
+                    self._queue_length,
+                    datetime.now(UTC),
+                )
             )
-            outcome = await self.writer.record(placement)
             if not isinstance(outcome, EpochChanged):
                 return self._answer(stream, outcome)
             await self._catalogue.refresh()
             stream = self._catalogue.stream(stream.id)
+            quote = self._quote(stream, basket)
         raise Unclear
 
     def _answer(self, stream: StreamView, outcome: Outcome) -> Answer:
@@ -231,12 +248,12 @@ class Checkout:
         raise _known_refusal(known)
 
     async def _limit_reached(
-        self, request: Request, priced: PricedOrder, op: bytes, fingerprint: bytes, units: int
+        self, request: Request, basket: Basket, op: bytes, units: int
     ) -> Answer:
         """Answer with the shopper's open order of the same lines, so that nobody is blocked by oneself."""
-        known = await self.writer.look_up(op, fingerprint)
+        known = await self.writer.look_up(op, basket.fingerprint)
         if known is not None:
-            return await self._refuse(op, fingerprint, _limit_exceeded(units))
+            return await self._refuse(op, basket.fingerprint, _limit_exceeded(units))
         async with self._database.begin() as sql:
             row = (
                 await sql.execute(
@@ -244,41 +261,47 @@ class Checkout:
                     {
                         "shopper_id": request.shopper_id,
                         "stream_id": request.stream_id,
-                        "lines": [f"{line.sku}={line.quantity}" for line in priced.lines],
+                        "skus": list(basket.skus),
+                        "quantities": [quantity for _, quantity in basket.lines],
                     },
                 )
             ).one_or_none()
         if row is None:
             raise _limit_exceeded(units)
-        lines = tuple(StoredLine(x.sku, x.quantity, x.unit_price_minor) for x in priced.lines)
-        return Answer(
-            200,
-            Placed(
-                row.id, lines, row.total_minor, row.currency, row.place, row.placed_at, repeat=True
-            ),
+        lines = tuple(
+            StoredLine(sku, quantity, amount // quantity)
+            for sku, quantity, amount in zip(basket.skus, row.quantities, row.amounts, strict=True)
         )
+        placed = Placed(
+            row.id, lines, row.total_minor, row.currency, row.place, row.placed_at, repeat=True
+        )
+        return Answer(200, placed)
 
-    def _price(self, stream: StreamView, lines: tuple[tuple[str, int], ...]) -> PricedOrder:
-        unknown = [sku for sku, _ in lines if sku not in stream.offers]
-        if unknown:
-            raise Problem(422, "unknown_sku", "This stream does not sell that.", sku=unknown[0])
-        # Most of a rush asks for the same few baskets; terms never change under their id.
-        basket = tuple((stream.offers[sku].terms_id, quantity) for sku, quantity in lines)
-        priced = self._quotes.get(basket)
-        if priced is None:
+    def _basket(self, lines: tuple[tuple[str, int], ...]) -> Basket:
+        """Sum the lines; most of a rush asks for the same few baskets."""
+        basket = self._baskets.get(lines)
+        if basket is None:
             try:
-                priced = price(
-                    [
-                        QuotedLine(sku, quantity, stream.offers[sku].price_minor, stream.currency)
-                        for sku, quantity in lines
-                    ]
-                )
+                summed = sum_lines(lines)
             except PricingError as error:
                 raise Problem(422, error.code, str(error)) from error
-            if len(self._quotes) >= QUOTES_MAX:
-                self._quotes.clear()
-            self._quotes[basket] = priced
-        return priced
+            fingerprint = _digest(*(f"{sku}={quantity}" for sku, quantity in summed))
+            basket = Basket(summed, tuple(sku for sku, _ in summed), fingerprint)
+            if len(self._baskets) >= BASKETS_MAX:
+                self._baskets.clear()
+            self._baskets[lines] = basket
+        return basket
+
+    def _quote(self, stream: StreamView, basket: Basket) -> Quote:
+        """Quote a basket; quotes are kept as long as the very view of the stream they were made of."""
+        view, quotes = self._quotes.get(stream.id, (None, {}))
+        if view is not stream or len(quotes) >= BASKETS_MAX:
+            quotes = {}
+            self._quotes[stream.id] = (stream, quotes)
+        quote = quotes.get(basket.lines)
+        if quote is None:
+            quote = quotes[basket.lines] = _quote(stream, basket)
+        return quote
 
     def _count(self, shopper_id: str) -> None:
         if self._attempts_max:
@@ -313,40 +336,49 @@ def _digest(*parts: str) -> bytes:
     return hashlib.sha256("\n".join(parts).encode()).digest()
 
 
-def _summed(lines: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+def _quote(stream: StreamView, basket: Basket) -> Quote:
+    """Raises ``Problem`` 422 for a SKU this stream does not sell, or a total that cannot be charged."""
+    unknown = [sku for sku in basket.skus if sku not in stream.offers]
+    if unknown:
+        raise Problem(422, "unknown_sku", "This stream does not sell that.", sku=unknown[0])
+    offers = stream.offers
     try:
-        return sum_lines(lines)
+        priced = price(
+            [
+                QuotedLine(sku, quantity, offers[sku].price_minor, stream.currency)
+                for sku, quantity in basket.lines
+            ]
+        )
     except PricingError as error:
         raise Problem(422, error.code, str(error)) from error
-
-
-def _lines(stream: StreamView, priced: PricedOrder) -> tuple[Line, ...]:
-    return tuple(
-        Line(
-            stream.offers[line.sku].stock_id,
-            stream.offers[line.sku].terms_id,
-            line.sku,
-            line.quantity,
-            line.unit_price_minor,
-            stream.offers[line.sku].per_shopper_max,
-        )
-        for line in priced.lines
+    openings = [offers[sku].opens_at for sku in basket.skus]
+    return Quote(
+        tuple((sku, quantity, offers[sku].per_shopper_max) for sku, quantity in basket.lines),
+        tuple(
+            Line(
+                offers[line.sku].stock_id,
+                offers[line.sku].terms_id,
+                line.sku,
+                line.quantity,
+                line.unit_price_minor,
+                offers[line.sku].per_shopper_max,
+            )
+            for line in priced.lines
+        ),
+        priced.total_minor,
+        max((at for at in openings if at is not None), default=None),
     )
 
 
-def _window(stream: StreamView, lines: tuple[tuple[str, int], ...]) -> Problem | None:
+def _require_open(stream: StreamView, quote: Quote) -> None:
     """Refuse outside the sale's hours; a SKU may open later than its stream."""
     if stream.state == "ended":
-        return Problem(410, "sale_closed", "This sale is over.")
-    openings = [
-        offer.opens_at
-        for offer in (stream.offers.get(sku) for sku, _ in lines)
-        if offer is not None and offer.opens_at is not None
-    ]
-    if stream.state == "live" and not any(at > datetime.now(UTC) for at in openings):
-        return None
-    opens_at = max(openings, default=None) if stream.state == "live" else stream.opens_at
-    return Problem(
+        raise Problem(410, "sale_closed", "This sale is over.")
+    live = stream.state == "live"
+    if live and (quote.opens_at is None or quote.opens_at <= datetime.now(UTC)):
+        return
+    opens_at = quote.opens_at if live else stream.opens_at
+    raise Problem(
         425,
         "not_open",
         "This sale has not opened yet.",

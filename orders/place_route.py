@@ -6,8 +6,8 @@ to FastAPI as well (``router``), which documents it and, behind a mount, serves 
 """
 
 import re
+import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -16,7 +16,8 @@ from fastapi import Request as HttpRequest
 from fastapi.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from orders.checkout import Answer, Checkout, Request
+from orders.checkout import Checkout, Request
+from orders.placements import Placed
 from stream_events.access import Caller, Role, Signer, allow, bearer, unauthorized
 from stream_events.errors import MEDIA_TYPE, Problem
 
@@ -41,8 +42,49 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True):
     lines: Annotated[list[OrderLine], msgspec.Meta(min_length=1, max_length=20)]
 
 
+Lines = tuple[tuple[str, int], ...]
+
+
+class PlacedLine(msgspec.Struct):
+    """A line as it is answered; amounts are minor units."""
+
+    sku: str
+    quantity: int
+    unit_minor: int
+    amount_minor: int
+
+
+class Total(msgspec.Struct):
+    """What the order costs, in minor units of its currency."""
+
+    amount_minor: int
+    currency: str
+
+
+class PlacedOrder(msgspec.Struct):
+    """The answer to a placed order: the same bytes for the same key, whenever it is asked."""
+
+    id: str
+    state: str
+    lines: list[PlacedLine]
+    total: Total
+    place: int
+    server_time: str
+
+
 _decoder = msgspec.json.Decoder(OrderBody)
 _encoder = msgspec.json.Encoder()
+
+
+def read_lines(body: bytes) -> Lines:
+    """Read the wanted lines out of a body. Raises ``Problem`` 400 for no JSON, 422 for what does not fit."""
+    try:
+        wanted = _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise Problem(422, "invalid", str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Problem(400, "invalid_json", "The body is not JSON.") from None
+    return tuple((line.sku, line.quantity) for line in wanted.lines)
 
 
 async def place_order(
@@ -55,39 +97,28 @@ async def place_order(
             "idempotency_key",
             f"Send an Idempotency-Key of 1 to {KEY_CHARS_MAX} visible ASCII characters.",
         )
-    try:
-        wanted = _decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise Problem(422, "invalid", str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Problem(400, "invalid_json", "The body is not JSON.") from None
-    lines = tuple((line.sku, line.quantity) for line in wanted.lines)
-    answer = await checkout.place(Request(stream_id, shopper_id, key, lines))
-    return answer.status, _encoder.encode(_document(answer))
+    answer = await checkout.place(Request(stream_id, shopper_id, key, read_lines(body)))
+    return answer.status, render(answer.order)
 
 
-def _document(answer: Answer) -> dict[str, Any]:
-    order = answer.order
-    return {
-        "id": order.order_id,
-        "state": "RESERVED",
-        "lines": [
-            {
-                "sku": line.sku,
-                "quantity": line.quantity,
-                "unit_minor": line.unit_minor,
-                "amount_minor": line.unit_minor * line.quantity,
-            }
-            for line in order.lines
-        ],
-        "total": {"amount_minor": order.total_minor, "currency": order.currency},
-        "place": order.place,
-        "server_time": _instant(order.placed_at),
-    }
-
-
-def _instant(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def render(order: Placed) -> bytes:
+    """Return the JSON body that answers a placed order."""
+    return _encoder.encode(
+        PlacedOrder(
+            order.order_id,
+            "RESERVED",
+            [
+                PlacedLine(
+                    line.sku, line.quantity, line.unit_minor, line.unit_minor * line.quantity
+                )
+                for line in order.lines
+            ],
+            Total(order.total_minor, order.currency),
+            order.place,
+            order.placed_at.strftime("%Y-%m-%dT%H:%M:%S.")
+            + f"{order.placed_at.microsecond // 1000:03d}Z",
+        )
+    )
 
 
 class HotOrders:
@@ -143,7 +174,7 @@ def _headers(body: bytes, media_type: bytes) -> list[tuple[bytes, bytes]]:
         (b"content-type", media_type),
         (b"content-length", b"%d" % len(body)),
         (b"x-content-type-options", b"nosniff"),
-        (b"x-server-time", b"%d" % int(datetime.now(UTC).timestamp() * 1000)),
+        (b"x-server-time", b"%d" % (time.time_ns() // 1_000_000)),
     ]
 
 

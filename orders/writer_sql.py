@@ -1,9 +1,13 @@
-"""The writer's statements: few, prepared once, each for a whole batch."""
+"""The writer's statements: few, prepared once, each for a whole batch.
+
+On the way in arrays are text that PostgreSQL parses (``orders.writer_transaction.array`` says why).
+"""
 
 INSERT_KEYS = """
     INSERT INTO order_keys (op, stream_id, fingerprint, outcome, adm, order_id)
-    SELECT k.op, $1, k.fingerprint, 'PLACED', k.adm, k.order_id
-    FROM unnest($2::bytea[], $3::bytea[], $4::text[], $5::text[]) AS k (op, fingerprint, adm, order_id)
+    SELECT decode(k.op, 'hex'), $1, decode(k.fingerprint, 'hex'), 'PLACED', k.adm, k.order_id
+    FROM unnest($2::text::text[], $3::text::text[], $4::text::text[], $5::text::text[])
+      AS k (op, fingerprint, adm, order_id)
     ON CONFLICT (op) DO NOTHING RETURNING op
 """
 
@@ -27,22 +31,22 @@ INSERT_ORDERS = """
     WITH placed AS (
         INSERT INTO orders (id, stream_id, shopper_id, state, total_minor, currency, place, placed_at)
         SELECT o.id, $1, o.shopper_id, 'RESERVED', o.total_minor, $2, o.place, o.placed_at
-        FROM unnest($3::text[], $4::text[], $5::bigint[], $6::int[], $7::timestamptz[])
+        FROM unnest($3::text::text[], $4::text::text[], $5::text::bigint[], $6::text::int[], $7::text::timestamptz[])
           AS o (id, shopper_id, total_minor, place, placed_at)
     ), lines AS (
         INSERT INTO order_lines (order_id, stock_id, terms_id, quantity, amount_minor)
-        SELECT * FROM unnest($8::text[], $9::bigint[], $10::bigint[], $11::int[], $12::bigint[])
+        SELECT * FROM unnest($8::text::text[], $9::text::bigint[], $10::text::bigint[], $11::text::int[], $12::text::bigint[])
     )
     INSERT INTO stock_moves (source_id, stock_id, kind, stream_id, quantity, shopper_id)
     SELECT m.order_id, m.stock_id, 'R', $1, m.quantity, m.shopper_id
-    FROM unnest($8::text[], $9::bigint[], $11::int[], $13::text[])
+    FROM unnest($8::text::text[], $9::text::bigint[], $11::text::int[], $13::text::text[])
       AS m (order_id, stock_id, quantity, shopper_id)
 """
 
 TAKE_SHOPPER_UNITS = """
     WITH taken AS (
         INSERT INTO shopper_units AS u (stock_id, shopper_id, units, limit_max)
-        SELECT * FROM unnest($1::bigint[], $2::text[], $3::int[], $4::int[])
+        SELECT * FROM unnest($1::text::bigint[], $2::text::text[], $3::text::int[], $4::text::int[])
         ON CONFLICT (stock_id, shopper_id) DO UPDATE
         SET units = u.units + excluded.units, limit_max = greatest(u.limit_max, excluded.limit_max)
         WHERE u.units + excluded.units <= excluded.limit_max

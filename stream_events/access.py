@@ -5,7 +5,6 @@ Shoppers carry a token of their id and our MAC, checked without any I/O, because
 is wrong with a credential, the answer is the same.
 """
 
-import base64
 import hashlib
 import hmac
 import secrets
@@ -67,7 +66,7 @@ class Signer:
     def __init__(self, secret: bytes) -> None:
         if len(secret) < KEY_BYTES:
             raise ValueError("the signing secret must have at least 32 bytes")
-        self._secret = secret
+        self._key = hashlib.sha512(secret).digest()
 
     def sign(self, purpose: str, claim: str) -> str:
         """Return ``claim.mac``. The claim must not contain a dot."""
@@ -90,8 +89,9 @@ class Signer:
         return claim if until.isdigit() and int(until) > time.time() else None
 
     def _mac(self, purpose: str, claim: str) -> str:
-        digest = hmac.digest(self._secret, f"{purpose}\n{claim}".encode(), "sha256")
-        return base64.urlsafe_b64encode(digest[:SIGNATURE_BYTES]).rstrip(b"=").decode()
+        """Keyed BLAKE2b (RFC 7693): a MAC by itself, at half the cost of HMAC, and a rush is made of these."""
+        said = f"{purpose}\n{claim}".encode()
+        return hashlib.blake2b(said, key=self._key, digest_size=SIGNATURE_BYTES).hexdigest()
 
 
 def new_shopper(signer: Signer) -> tuple[str, str]:

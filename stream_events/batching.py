@@ -40,6 +40,7 @@ class Batch(Generic[Item, Result]):
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._wake = asyncio.Event()
         self._closed = False
+        self._loop = asyncio.get_running_loop()
         self._flights = [asyncio.create_task(self._fly()) for _ in range(flights_max)]
 
     def __len__(self) -> int:
@@ -51,7 +52,7 @@ class Batch(Generic[Item, Result]):
             raise Closed
         if len(self._waiting) >= self._queue_max:
             raise QueueFull
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append((item, future))
         self._wake.set()
         return future

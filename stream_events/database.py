@@ -74,9 +74,19 @@ class Database:
         async with self._sessions() as session, session.begin():
             yield session
 
-    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
-        """Open a connection of the caller's own, outside the pool; the caller closes it."""
-        return await asyncpg.connect(self.dsn, server_settings=self._server_settings, timeout=5)
+    async def connect(
+        self, *, command_timeout_s: float | None = None
+    ) -> "asyncpg.Connection[asyncpg.Record]":
+        """Open a connection of the caller's own, outside the pool; the caller closes it.
+
+        With ``command_timeout_s`` a statement that is not answered in time raises ``TimeoutError``.
+        """
+        return await asyncpg.connect(
+            self.dsn,
+            server_settings=self._server_settings,
+            timeout=5,
+            command_timeout=command_timeout_s,
+        )
 
     async def close(self) -> None:
         """Close the pool; connections handed out by ``connect`` are their owners' to close."""

@@ -10,7 +10,7 @@ from inventory.gate import Gate
 from inventory.offers import Catalogue
 from inventory.rebuild import tend_once
 from orders.checkout import Checkout, Request
-from orders.writer import Placed
+from orders.placements import Placed
 from stream_events.database import Database
 from stream_events.errors import Problem
 from tests.factories import Sale

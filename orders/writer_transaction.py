@@ -1,0 +1,271 @@
+"""One batch, one transaction: claim the keys, write the orders, and take the units under the guards.
+
+The fast way believes the gate and is rolled back whole when a guard disagrees; the close way locks first and
+walks the orders in queue order. Either may be run again after an unknown COMMIT: the keys make it exact.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeAlias
+
+import asyncpg
+
+from orders import writer_sql as statements
+from orders.placements import (
+    EpochChanged,
+    KeyAborted,
+    KeyConflict,
+    Known,
+    Outcome,
+    OverLimit,
+    Placed,
+    Placement,
+    Short,
+    StoredLine,
+)
+
+Sql: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+class Refused(Exception):  # noqa: N818 - a guard's verdict, answered by looking closely.
+    """A guard disagreed with the gate; the transaction was rolled back whole."""
+
+
+class Overtaken(Exception):  # noqa: N818 - what happened, not a mistake.
+    """Another writer added a shopper's first units behind this one's locks; the batch must run again."""
+
+
+class KeyRow(NamedTuple):
+    """A key as SQL has it, with its order if it was placed."""
+
+    fingerprint: bytes
+    adm: str
+    placed: Placed | None
+
+    def read(self, fingerprint: bytes) -> Known:
+        """Answer a request that comes with this key."""
+        if self.fingerprint != fingerprint:
+            return KeyConflict()
+        return self.placed or KeyAborted()
+
+
+class Written(NamedTuple):
+    """What a transaction did with each op: wrote it, found it known, or refused it."""
+
+    fresh: dict[bytes, Placement]
+    known: dict[bytes, KeyRow]
+    refused: dict[bytes, Outcome]
+
+
+async def known_keys(sql: Sql, ops: set[bytes]) -> dict[bytes, KeyRow]:
+    """Return the keys among ``ops`` that SQL knows."""
+    rows = await sql.fetch(statements.KNOWN_KEYS, list(ops))
+    return {
+        row["op"]: KeyRow(
+            row["fingerprint"],
+            row["adm"],
+            Placed(
+                row["order_id"],
+                tuple(
+                    StoredLine(sku, quantity, amount // quantity)
+                    for sku, quantity, amount in zip(
+                        row["skus"], row["quantities"], row["amounts"], strict=True
+                    )
+                ),
+                row["total_minor"],
+                row["currency"],
+                row["place"],
+                row["placed_at"],
+                repeat=True,
+            )
+            if row["outcome"] == "PLACED"
+            else None,
+        )
+        for row in rows
+    }
+
+
+def array(values: Iterable[str]) -> str:
+    """Write an array as PostgreSQL reads it. Only for ids, hex and numbers of our own: nothing is escaped.
+
+    asyncpg asks of every element of a list whether it is an array itself, which cost more than the rest of the
+    writer together; text is joined at once, and PostgreSQL parses it in passing.
+    """
+    return "{" + ",".join(values) + "}"
+
+
+async def _insert_keys(
+    sql: Sql, group: Sequence[Placement]
+) -> tuple[list[Placement], dict[bytes, KeyRow]]:
+    """Claim the keys; return the placements whose key is new, and what is known of the others."""
+    firsts: dict[bytes, Placement] = {}
+    for placement in group:
+        firsts.setdefault(placement.op, placement)
+    ordered = [firsts[op] for op in sorted(firsts)]
+    claimed = await sql.fetch(
+        statements.INSERT_KEYS,
+        ordered[0].stream_id,
+        array(p.op.hex() for p in ordered),
+        array(p.fingerprint.hex() for p in ordered),
+        array(p.adm for p in ordered),
+        array(p.order_id for p in ordered),
+    )
+    if len(claimed) == len(group):
+        return list(group), {}
+    new_ops = {row["op"] for row in claimed}
+    known = await known_keys(sql, set(firsts) - new_ops)
+    return [p for op, p in firsts.items() if op in new_ops], known
+
+
+async def _insert_orders(sql: Sql, fresh: Sequence[Placement]) -> None:
+    lines = [(p, line) for p in fresh for line in p.lines]
+    await sql.execute(
+        statements.INSERT_ORDERS,
+        fresh[0].stream_id,
+        fresh[0].currency,
+        array(p.order_id for p in fresh),
+        array(p.shopper_id for p in fresh),
+        array(str(p.total_minor) for p in fresh),
+        array(str(p.place) for p in fresh),
+        array(p.placed_at.isoformat() for p in fresh),
+        array(p.order_id for p, _ in lines),
+        array(str(line.stock_id) for _, line in lines),
+        array(str(line.terms_id) for _, line in lines),
+        array(str(line.quantity) for _, line in lines),
+        array(str(line.quantity * line.unit_minor) for _, line in lines),
+        array(p.shopper_id for p, _ in lines),
+    )
+
+
+def _wanted(
+    fresh: Sequence[Placement],
+) -> tuple[dict[tuple[int, str], tuple[int, int]], dict[int, int]]:
+    """Sum units per (stock, shopper), with the limit, and per stock."""
+    people: dict[tuple[int, str], tuple[int, int]] = {}
+    stock: dict[int, int] = defaultdict(int)
+    for placement in fresh:
+        for line in placement.lines:
+            person = (line.stock_id, placement.shopper_id)
+            people[person] = (people.get(person, (0, 0))[0] + line.quantity, line.limit_max)
+            stock[line.stock_id] += line.quantity
+    return people, stock
+
+
+async def _take(sql: Sql, fresh: Sequence[Placement]) -> bool:
+    """Take the units under both guards; False when a limit, the stock or the epoch refuses."""
+    people, stock = _wanted(fresh)
+    if any(units > limit for units, limit in people.values()):
+        return False
+    order = sorted(people)
+    taken = await sql.fetchval(
+        statements.TAKE_SHOPPER_UNITS,
+        array(str(stock_id) for stock_id, _ in order),
+        array(shopper_id for _, shopper_id in order),
+        array(str(people[person][0]) for person in order),
+        array(str(people[person][1]) for person in order),
+    )
+    if taken != len(order):
+        return False
+    epoch = fresh[0].epoch
+    for stock_id in sorted(stock):
+        if await sql.execute(statements.GUARD, stock_id, epoch, stock[stock_id]) != "UPDATE 1":
+            return False
+    return True
+
+
+async def transact(sql: Sql, group: Sequence[Placement]) -> Written:
+    """Write the batch believing the gate; raises ``Refused``, with nothing written, if a guard disagrees."""
+    async with sql.transaction():
+        fresh, known = await _insert_keys(sql, group)
+        if fresh:
+            await _insert_orders(sql, fresh)
+            if not await _take(sql, fresh):
+                raise Refused
+    return Written({p.op: p for p in fresh}, known, {})
+
+
+async def transact_closely(sql: Sql, group: Sequence[Placement]) -> Written:
+    """Write what SQL has room for: lock, walk the orders in queue order, each whole or skipped."""
+    async with sql.transaction():
+        fresh, known = await _insert_keys(sql, group)
+        refused: dict[bytes, Outcome] = {}
+        if fresh:
+            accepted, refused = await _walk(sql, fresh)
+            if refused:
+                await sql.execute(statements.DELETE_KEYS, sorted(refused))
+            if accepted:
+                await _insert_orders(sql, accepted)
+                if not await _take(sql, accepted):
+                    raise Overtaken
+            fresh = accepted
+    return Written({p.op: p for p in fresh}, known, refused)
+
+
+async def _walk(
+    sql: Sql, fresh: Sequence[Placement]
+) -> tuple[list[Placement], dict[bytes, Outcome]]:
+    people, wanted = _wanted(fresh)
+    order = sorted(people)
+    rows = await sql.fetch(
+        statements.LOCK_SHOPPER_UNITS, [p[0] for p in order], [p[1] for p in order]
+    )
+    units = {(row["stock_id"], row["shopper_id"]): row["units"] for row in rows}
+    stock = {row["id"]: row for row in await sql.fetch(statements.LOCK_STOCK, sorted(wanted))}
+    free = {stock_id: row["free"] for stock_id, row in stock.items()}
+    accepted: list[Placement] = []
+    refused: dict[bytes, Outcome] = {}
+    for placement in fresh:
+        shopper = placement.shopper_id
+        if any(
+            line.stock_id not in stock or stock[line.stock_id]["gate_epoch"] != placement.epoch
+            for line in placement.lines
+        ):
+            refused[placement.op] = EpochChanged()
+            continue
+        over = [
+            units.get((line.stock_id, shopper), 0)
+            for line in placement.lines
+            if units.get((line.stock_id, shopper), 0) + line.quantity > line.limit_max
+        ]
+        short = [
+            free[line.stock_id] for line in placement.lines if free[line.stock_id] < line.quantity
+        ]
+        if over:
+            refused[placement.op] = OverLimit(over[0])
+        elif short:
+            refused[placement.op] = Short(max(0, min(short)))
+        else:
+            accepted.append(placement)
+            for line in placement.lines:
+                free[line.stock_id] -= line.quantity
+                person = (line.stock_id, shopper)
+                units[person] = units.get(person, 0) + line.quantity
+    return accepted, refused
+
+
+def outcome_of(placement: Placement, written: Written) -> Outcome:
+    """Return what a committed batch means for one of its placements."""
+    winner = written.fresh.get(placement.op)
+    if winner is not None and winner.fingerprint != placement.fingerprint:
+        return KeyConflict()
+    if winner is not None:
+        return _answer(winner, repeat=winner is not placement)
+    if placement.op in written.refused:
+        return written.refused[placement.op]
+    row = written.known[placement.op]
+    if row.placed is not None and row.placed.order_id == placement.order_id:
+        # An earlier run of this batch was committed after all, though its COMMIT was never heard of.
+        return _answer(placement, repeat=False)
+    return row.read(placement.fingerprint)
+
+
+def _answer(placement: Placement, *, repeat: bool) -> Placed:
+    return Placed(
+        placement.order_id,
+        tuple(StoredLine(line.sku, line.quantity, line.unit_minor) for line in placement.lines),
+        placement.total_minor,
+        placement.currency,
+        placement.place,
+        placement.placed_at,
+        repeat,
+    )
