@@ -175,7 +175,7 @@ class Connection:
     async def _open(self) -> AbstractConnection:
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
-            await asyncio.wait_for(connection.connect(), 2)
+            await asyncio.wait_for(connection.connect(), 2)  # type: ignore[no-untyped-call]
             info = await asyncio.wait_for(self._send(connection, "INFO", "server"), 1)
         except (RedisError, OSError, TimeoutError) as error:
             await connection.disconnect(nowait=True)

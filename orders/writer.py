@@ -40,7 +40,7 @@ DEADLINE_S = 2.0
 PAUSE_S = 0.05
 
 PATIENCE_S = 3.0
-AWAY_PATIENCE_S = 0.5
+AWAY_PATIENCE_S = 1.5
 
 # Undone as a whole by PostgreSQL, through no fault of an order: the same batch goes again.
 _RERUN = (
@@ -158,13 +158,14 @@ class Writer:
                         written = await transact(sql, group)
                     except Refused:
                         written = await transact_closely(sql, group)
-                self._away = False
-                return written
             except _RERUN as error:
                 log.info("batch_runs_again", error=repr(error), orders=len(group))
             except _LOST as error:
                 log.warning("writer_lost_sql", error=repr(error), orders=len(group))
                 await asyncio.sleep(PAUSE_S)
+            else:
+                self._away = False
+                return written
             if self._away or time.monotonic() > deadline:
                 break
         self._away = True

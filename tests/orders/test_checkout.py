@@ -1,14 +1,9 @@
 """Placing orders through the real gate and the real database: what is promised at the counter."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
-from inventory.gate import Gate
-from inventory.offers import Catalogue
-from inventory.rebuild import tend_once
 from orders.checkout import Checkout, Request
 from orders.placements import Placed
 from stream_events.database import Database
@@ -16,44 +11,24 @@ from stream_events.errors import Problem
 from tests.factories import Sale
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def gate(redis: object, redis_url: str) -> AsyncIterator[Gate]:
-    """A gate of this test's own."""
-    made = Gate(redis_url, timeout_s=1.0)
-    yield made
-    await made.close()
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def catalogue(database: Database, sale: Sale, gate: Gate) -> Catalogue:
-    """The catalogue with the sale in it, its gate installed."""
-    made = Catalogue(database)
-    await tend_once(database, gate)
-    await made.refresh()
-    return made
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def checkout(database: Database, gate: Gate, catalogue: Catalogue) -> AsyncIterator[Checkout]:
-    """A checkout without a rate limit."""
-    made = Checkout(database, gate, catalogue, attempts_per_second=0)
-    yield made
-    await made.close()
-
-
 def wish(sale: Sale, key: str, quantity: int = 1, shopper: str | None = None) -> Request:
     """A request for peanuts."""
     return Request(sale.stream_id, shopper or sale.shopper_id, key, ((sale.sku, quantity),))
 
 
-async def test_an_order_is_durable_when_answered(checkout: Checkout, sale: Sale, database: Database) -> None:
+async def test_an_order_is_durable_when_answered(
+    checkout: Checkout, sale: Sale, database: Database
+) -> None:
     """The answer names an order that SQL has, with its units reserved."""
     answer = await checkout.place(wish(sale, "one", 2))
     assert answer.status == 201
     assert answer.order.total_minor == 2 * sale.price_minor
     sql = await database.connect()
     try:
-        assert await sql.fetchval("SELECT state FROM orders WHERE id = $1", answer.order.order_id) == "RESERVED"
+        assert (
+            await sql.fetchval("SELECT state FROM orders WHERE id = $1", answer.order.order_id)
+            == "RESERVED"
+        )
         assert await sql.fetchval("SELECT reserved FROM stock") == 2
     finally:
         await sql.close()
@@ -91,7 +66,9 @@ async def test_a_crowd_gets_every_unit_and_not_one_more(
     assert all(isinstance(a.order, Placed) for a in placed)
 
 
-async def test_the_limit_holds_and_nobody_is_blocked_by_oneself(checkout: Checkout, sale: Sale) -> None:
+async def test_the_limit_holds_and_nobody_is_blocked_by_oneself(
+    checkout: Checkout, sale: Sale
+) -> None:
     """Five a shopper: a sixth is refused, the same lines again return the open order."""
     first = await checkout.place(wish(sale, "one", 5))
     again = await checkout.place(wish(sale, "two", 5))
