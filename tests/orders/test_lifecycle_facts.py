@@ -211,6 +211,8 @@ def test_the_books_name_the_input() -> None:
                 won=won, received_minor=9, returned_minor=returned_minor, others_open=others_open
             )
             assert found == ("DISPUTE_OPENED" if others_open else name)
+    least = refund_input(succeeded=True, received_minor=1, returned_minor=1)
+    assert least is Input.REFUND_SUCCEEDED_FULL
     for received_minor, returned_minor in ((0, 0), (-1, 0), (9, -1)):
         with pytest.raises(ValueError, match="no such books"):
             refund_input(

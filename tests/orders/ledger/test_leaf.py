@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from orders.ledger.accounts import beneficiary, farmer
 from orders.ledger.leaf import (
     INTEGER_MAX,
+    LEAF_BYTES_MAX,
     Leaf,
     LeafError,
     LeafKind,
@@ -151,6 +152,28 @@ def test_order_of_entries_and_lines_does_not_matter() -> None:
     )
     assert leaf.entries == CAPTURE.entries
     assert [sku for sku, _ in leaf.lines] == ["花", "a", "a-", "b"]
+
+
+def test_the_longest_leaf_is_within_the_bound() -> None:
+    name = "\u00a0" * 64  # Two bytes each, and both of them escaped.
+    owners = [farmer(f"{i:064}") for i in range(64)]
+    longest = Leaf(
+        origin=name,
+        seq=INTEGER_MAX,
+        transaction_id=name,
+        kind=LeafKind.REFUND_FAILED,
+        posted_at_ms=INTEGER_MAX,
+        currency="CNY",
+        stream_id=name,
+        entries=tuple((owner, (-1) ** i * INTEGER_MAX) for i, owner in enumerate(owners)),
+        commitment="0" * 64,
+        source_digest="0" * 64,
+        lines=tuple((name[:-1] + chr(0xA1 + i), INTEGER_MAX) for i in range(20)),
+    )
+    assert len(encode(longest)) < LEAF_BYTES_MAX
+    assert decode(encode(longest)) == longest
+    with pytest.raises(LeafError, match="at most"):
+        decode(b"\n" * (LEAF_BYTES_MAX + 1))
 
 
 def test_a_salt_is_long_enough_that_nobody_tries_them_all() -> None:

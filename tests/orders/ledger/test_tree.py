@@ -206,6 +206,8 @@ def test_what_no_tree_has_is_refused() -> None:
             Frontier(size, peaks)
     with pytest.raises(TreeError):
         Frontier().append(b"a leaf that was not hashed")
+    with pytest.raises(TreeError):
+        Frontier().extend([b"two of them", b"make a node of the right length"])
     assert not verify_consistency(0, 3, EMPTY_ROOT, root(hashes), [])
     assert not verify_consistency(3, 2, root(hashes), root(hashes[:2]), [])
     assert not verify_consistency(3, 3, root(hashes), root(hashes), [root(hashes)])
