@@ -24,15 +24,19 @@ from stream_events.batching import Batch
 BATCH_MAX = 256
 QUEUE_MAX = 4096
 FLIGHTS_MAX = 2
-TIMEOUT_S = 0.1
+TIMEOUT_S = 0.25
 
 
 class GateShut(Exception):  # noqa: N818 - a state of the gate.
     """The gate is not in force (wiped, restarted, stepped back, rebuilding): nothing was admitted."""
 
 
-class GateSteppedBack(GateShut):
-    """The gate forgot calls it had answered: it stays shut until it is rebuilt from SQL."""
+class GateDamaged(GateShut):
+    """The gate holds something else than it was given: it stays shut until it is rebuilt from SQL."""
+
+
+class GateSteppedBack(GateDamaged):
+    """The gate forgot calls it had answered."""
 
 
 class GateUnclear(Exception):  # noqa: N818 - a state of the answer.
@@ -133,7 +137,8 @@ class Connection:
                 )
             except ResponseError as error:
                 # Redis refused the script as a whole (out of memory, read-only, wrong type): no effect.
-                raise GateShut(str(error)) from error
+                damaged = "WRONGTYPE" in str(error)
+                raise (GateDamaged if damaged else GateShut)(str(error)) from error
             except (RedisError, OSError, TimeoutError) as error:
                 await self._drop()
                 raise GateUnclear from error
@@ -180,6 +185,9 @@ class Connection:
         except (RedisError, OSError, TimeoutError) as error:
             await connection.disconnect(nowait=True)
             raise GateShut("Redis cannot be reached") from error
+        except asyncio.CancelledError:
+            await connection.disconnect(nowait=True)
+            raise
         text = info.decode() if isinstance(info, bytes) else str(getattr(info, "data", info))
         self.run_id = next(
             line.partition(":")[2].strip()
@@ -201,7 +209,8 @@ class Gate:
 
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self._scripts = {
-            verb: Script(verb) for verb in ("admit", "confirm", "credit", "adjust", "install")
+            verb: Script(verb)
+            for verb in ("admit", "confirm", "credit", "adjust", "install", "left", "facts")
         }
         self._free = [Connection(url, timeout_s) for _ in range(FLIGHTS_MAX)]
         self._desk = Connection(url, max(timeout_s, 1.0))
@@ -253,21 +262,20 @@ class Gate:
 
     async def facts(self, stream_id: str) -> "GateFacts":
         """Return what the gate says of itself, and the run id of the server that answers."""
-        fields = await self._desk.command(
-            "HMGET", GateKeys.of(stream_id).gate, "epoch", "relseq", "run_id"
-        )
-        epoch, relseq, run_id = fields
-        return GateFacts(
-            int(epoch or 0), int(relseq or 0), (run_id or b"").decode() == self._desk.run_id
-        )
-
-    async def left(self, stream_id: str) -> tuple[dict[str, int], int, int]:
-        """Return units that may be admitted per SKU, the number of open holds, and relseq."""
         keys = GateKeys.of(stream_id)
-        holds = int(await self._desk.command("HLEN", keys.hold))
-        fields = await self._desk.command("HGETALL", keys.avail)
-        relseq = int(await self._desk.command("HGET", keys.gate, "relseq") or 0)
-        return {sku.decode(): int(units) for sku, units in fields.items()}, holds, relseq
+        epoch, relseq, run_id = await self._desk.call(self._scripts["facts"], (keys.gate,), None)
+        return GateFacts(int(epoch), int(relseq), run_id.decode() == self._desk.run_id)
+
+    async def left(self, stream_id: str) -> "GateLeft":
+        """Return what may still be admitted and what is held, of one and the same instant."""
+        keys = GateKeys.of(stream_id)
+        holds, relseq, epoch, *fields = await self._desk.call(
+            self._scripts["left"], (keys.avail, keys.hold, keys.gate), None
+        )
+        units = {
+            sku.decode(): int(left) for sku, left in zip(fields[::2], fields[1::2], strict=True)
+        }
+        return GateLeft(units, int(holds), int(relseq), int(epoch))
 
     async def old_holds(
         self, stream_id: str, age_ms_min: int, holds_max: int = 2000
@@ -354,6 +362,15 @@ class GateFacts(NamedTuple):
     epoch: int
     relseq: int
     same_server: bool
+
+
+class GateLeft(NamedTuple):
+    """Units that may be admitted per SKU, the number of open holds, and what this is as of."""
+
+    units: dict[str, int]
+    holds: int
+    relseq: int
+    epoch: int
 
 
 class Hold(NamedTuple):

@@ -1,6 +1,7 @@
 """``stream-events``: the commands of a deployment."""
 
 import asyncio
+import gc
 import json
 import logging
 import socket
@@ -170,11 +171,23 @@ def api(fd: Annotated[int, typer.Option(help="The listening socket, inherited.")
             server.should_exit = True
 
         leaving = asyncio.create_task(leave())
+        settle_garbage()
         await server.serve(sockets=[socket.socket(fileno=fd)])
         watch.cancel()
         leaving.cancel()
 
     run(main())
+
+
+def settle_garbage() -> None:
+    """Take what lives as long as the process out of the collector's rounds, and have fewer rounds.
+
+    A rush keeps tens of thousands of young objects alive for milliseconds; the default thresholds made the
+    collector a fifth of what an order costs. Cycles are rare here: nearly everything dies by its count.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 100)
 
 
 @app.command(hidden=True)
