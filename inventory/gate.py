@@ -9,38 +9,42 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any, NamedTuple
 
 import msgspec
-from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from inventory.gate_connection import (
+    TIMEOUT_S,
+    Connection,
+    GateDamaged,
+    GateShut,
+    GateSteppedBack,
+    GateUnclear,
+    Script,
+)
 from stream_events.batching import Batch
+
+__all__ = [
+    "Admission",
+    "Admitted",
+    "Answer",
+    "Conflict",
+    "Gate",
+    "GateDamaged",
+    "GateFacts",
+    "GateKeys",
+    "GateLeft",
+    "GateShut",
+    "GateSteppedBack",
+    "GateUnclear",
+    "Hold",
+    "LimitReached",
+    "SoldOut",
+]
 
 BATCH_MAX = 256
 QUEUE_MAX = 4096
 FLIGHTS_MAX = 2
-TIMEOUT_S = 0.25
-
-
-class GateShut(Exception):  # noqa: N818 - a state of the gate.
-    """The gate is not in force (wiped, restarted, stepped back, rebuilding): nothing was admitted."""
-
-
-class GateDamaged(GateShut):
-    """The gate holds something else than it was given: it stays shut until it is rebuilt from SQL."""
-
-
-class GateSteppedBack(GateDamaged):
-    """The gate forgot calls it had answered."""
-
-
-class GateUnclear(Exception):  # noqa: N818 - a state of the answer.
-    """The call may or may not have taken effect; repeating the same op is safe, nothing else is."""
 
 
 class Admission(NamedTuple):
@@ -95,113 +99,6 @@ class GateKeys:
         """Return the keys of ``stream_id``."""
         tag = "{" + stream_id + "}"
         return cls(f"{tag}:avail", f"{tag}:hold", f"{tag}:limit", f"{tag}:gate")
-
-
-class Script:
-    """A Lua file beside this module, called by its SHA1 and sent whole only when the server lacks it."""
-
-    def __init__(self, verb: str) -> None:
-        self.source = resources.files("inventory").joinpath(f"lua/{verb}.lua").read_text("utf-8")
-        self.sha: str | None = None
-
-
-class Connection:
-    """One long-lived connection to Redis; after any doubt it is dropped, never reused.
-
-    A reply that comes late must not be taken for the next call's, so a timeout or a cancellation closes it.
-    """
-
-    def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
-        self._pool = ConnectionPool.from_url(
-            url,
-            protocol=3,
-            socket_timeout=None,
-            socket_connect_timeout=1,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-        )
-        self._timeout_s = timeout_s
-        self._connection: AbstractConnection | None = None
-        self._lock = asyncio.Lock()
-        self.run_id = ""
-        self.seen: dict[str, tuple[int, int]] = {}  # stream -> (epoch, ver) of the newest reply
-
-    async def call(self, script: Script, keys: Sequence[str], message: Any) -> Any:
-        """Run ``script`` once. Raises ``GateUnclear`` if its effect is unknown, ``GateShut`` if it had none."""
-        packed = msgspec.msgpack.encode(message)
-        async with self._lock:
-            connection = self._connection or await self._open()
-            try:
-                return await asyncio.wait_for(
-                    self._evaluate(connection, script, keys, packed), self._timeout_s
-                )
-            except ResponseError as error:
-                # Redis refused the script as a whole (out of memory, read-only, wrong type): no effect.
-                damaged = "WRONGTYPE" in str(error)
-                raise (GateDamaged if damaged else GateShut)(str(error)) from error
-            except (RedisError, OSError, TimeoutError) as error:
-                await self._drop()
-                raise GateUnclear from error
-            except asyncio.CancelledError:
-                await self._drop()
-                raise
-
-    async def command(self, *arguments: Any) -> Any:
-        """Run one plain command; any failure raises ``GateUnclear``."""
-        async with self._lock:
-            connection = self._connection or await self._open()
-            try:
-                return await asyncio.wait_for(self._send(connection, *arguments), 1)
-            except (RedisError, OSError, TimeoutError) as error:
-                await self._drop()
-                raise GateUnclear from error
-            except asyncio.CancelledError:
-                await self._drop()
-                raise
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._drop()
-
-    async def _evaluate(
-        self, connection: AbstractConnection, script: Script, keys: Sequence[str], packed: bytes
-    ) -> Any:
-        if script.sha is None:
-            script.sha = (await self._send(connection, "SCRIPT", "LOAD", script.source)).decode()
-        try:
-            return await self._send(connection, "EVALSHA", script.sha, len(keys), *keys, packed)
-        except NoScriptError:
-            return await self._send(connection, "EVAL", script.source, len(keys), *keys, packed)
-
-    async def _send(self, connection: AbstractConnection, *arguments: Any) -> Any:
-        await connection.send_command(*arguments)
-        return await connection.read_response()
-
-    async def _open(self) -> AbstractConnection:
-        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        try:
-            await asyncio.wait_for(connection.connect(), 2)  # type: ignore[no-untyped-call]
-            info = await asyncio.wait_for(self._send(connection, "INFO", "server"), 1)
-        except (RedisError, OSError, TimeoutError) as error:
-            await connection.disconnect(nowait=True)
-            raise GateShut("Redis cannot be reached") from error
-        except asyncio.CancelledError:
-            await connection.disconnect(nowait=True)
-            raise
-        text = info.decode() if isinstance(info, bytes) else str(getattr(info, "data", info))
-        self.run_id = next(
-            line.partition(":")[2].strip()
-            for line in text.splitlines()
-            if line.startswith("run_id:")
-        )
-        self.seen.clear()
-        self._connection = connection
-        return connection
-
-    async def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
 
 
 class Gate:
@@ -275,7 +172,7 @@ class Gate:
         units = {
             sku.decode(): int(left) for sku, left in zip(fields[::2], fields[1::2], strict=True)
         }
-        return GateLeft(units, int(holds), int(relseq), int(epoch))
+        return GateLeft(units, int(holds), (int(epoch), int(relseq)))
 
     async def old_holds(
         self, stream_id: str, age_ms_min: int, holds_max: int = 2000
@@ -365,12 +262,11 @@ class GateFacts(NamedTuple):
 
 
 class GateLeft(NamedTuple):
-    """Units that may be admitted per SKU, the number of open holds, and what this is as of."""
+    """Units that may be admitted per SKU, the number of open holds, and the epoch and relseq this is as of."""
 
     units: dict[str, int]
     holds: int
-    relseq: int
-    epoch: int
+    as_of: tuple[int, int]
 
 
 class Hold(NamedTuple):

@@ -44,6 +44,7 @@ _LIMITS = text("""
     FROM shopper_units u JOIN stock s ON s.id = u.stock_id
     WHERE s.stream_id = :stream_id AND u.units > 0
 """)
+_REL_SEQ = text("SELECT rel_seq FROM stream_gate WHERE stream_id = :stream_id")
 _ONE_REBUILDER = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
 
 # What a numbered move adds to free stock, and to the units its shopper has.
@@ -105,18 +106,38 @@ async def relay(database: Database, gate: Gate, stream_id: str, epoch: int, afte
 
 
 async def tend_once(database: Database, gate: Gate) -> int:
-    """Look after every stream's gate once; return how many needed something."""
+    """Look after every stream's gate once; return how many needed something.
+
+    What goes wrong with one stream's gate is raised only after the others were looked after.
+    """
     async with database.begin() as sql:
         gates = (await sql.execute(_GATES, {"streams_max": STREAMS_MAX})).all()
     tended = 0
+    failed: Exception | None = None
     for row in gates:
-        facts = await gate.facts(row.stream_id)
-        if facts.epoch != row.epoch or not facts.same_server:
-            tended += await rebuild(database, gate, row.stream_id, facts.epoch)
-        elif facts.relseq < row.rel_seq:
-            await relay(database, gate, row.stream_id, row.epoch, facts.relseq)
-            tended += 1
+        try:
+            tended += await _tend(database, gate, row.stream_id, row.epoch, row.rel_seq)
+        except Exception as error:  # noqa: BLE001 - raised below, once the others had their turn
+            failed = error
+    if failed is not None:
+        raise failed
     return tended
+
+
+async def _tend(database: Database, gate: Gate, stream_id: str, epoch: int, rel_seq: int) -> bool:
+    facts = await gate.facts(stream_id)
+    if facts.epoch != epoch or not facts.same_server:
+        return await rebuild(database, gate, stream_id, facts.epoch)
+    if facts.relseq > rel_seq:
+        # SQL commits a number before anyone can carry it, so a gate that is ahead even of a later look comes from
+        # before a backup was restored: it would skip the next numbers as known.
+        async with database.begin() as sql:
+            now = (await sql.execute(_REL_SEQ, {"stream_id": stream_id})).scalar_one()
+        return facts.relseq > now and await rebuild(database, gate, stream_id, facts.epoch)
+    if facts.relseq < rel_seq:
+        await relay(database, gate, stream_id, epoch, facts.relseq)
+        return True
+    return False
 
 
 async def run_tender(database: Database, gate: Gate, stop: asyncio.Event) -> None:

@@ -18,8 +18,8 @@ from inventory.gate import (
     Admitted,
     Conflict,
     Gate,
+    GateDamaged,
     GateShut,
-    GateSteppedBack,
     GateUnclear,
     LimitReached,
 )
@@ -185,7 +185,7 @@ class Checkout:
                     )
                 )
             except GateShut as shut:
-                if isinstance(shut, GateSteppedBack):
+                if isinstance(shut, GateDamaged):
                     self._doubt(stream)
                 closed = unavailable(
                     "The sale is being restored; repeat with the same key.", "gate_shut"
@@ -322,7 +322,8 @@ class Checkout:
             await self._catalogue.refresh()
             now = self._catalogue.stream(stream.id)
             facts = await self._gate.facts(stream.id)
-            if now.epoch == stream.epoch and facts.relseq == now.rel_seq:
+            # A gate of another epoch is rebuilt anyway, without shutting the next one too.
+            if stream.epoch == now.epoch == facts.epoch and facts.relseq == now.rel_seq:
                 log.error("gate_drift", stream_id=stream.id, epoch=stream.epoch)
                 async with self._database.begin() as sql:
                     await mark_stale(sql, stream.id)

@@ -24,15 +24,25 @@ CHUNK = 500
 async def reap_once(
     database: Database, gate: Gate, catalogue: Catalogue, *, age_ms: int = AGE_MS
 ) -> int:
-    """Settle every hold older than ``age_ms``; return how many there were."""
+    """Settle every hold older than ``age_ms``; return how many there were.
+
+    What goes wrong with one stream's holds is raised only after the others had their turn.
+    """
     reaped = 0
+    failed: Exception | None = None
     for stream in catalogue.streams():
-        holds = await gate.old_holds(stream.id, age_ms)
-        for start in range(0, len(holds), CHUNK):
-            await settle_holds(database, gate, stream.id, holds[start : start + CHUNK])
+        try:
+            holds = await gate.old_holds(stream.id, age_ms)
+            for start in range(0, len(holds), CHUNK):
+                await settle_holds(database, gate, stream.id, holds[start : start + CHUNK])
+        except Exception as error:  # noqa: BLE001 - raised below, once the others had their turn
+            failed = error
+            continue
         reaped += len(holds)
         if holds:
             log.info("holds_reaped", stream_id=stream.id, holds=len(holds))
+    if failed is not None:
+        raise failed
     return reaped
 
 

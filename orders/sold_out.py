@@ -3,7 +3,8 @@
 A flag a stream, kept in this process, answers without Redis. It rises only when a SKU has no unit left *and* no
 hold is open (every op that could have got one is in SQL by then), and it brings those ops along, so that an op
 that was placed still goes the slow way and gets its own answer. It lapses after a second unless the gate's
-adjustment number is re-read unchanged.
+epoch and adjustment number are re-read unchanged: until one of them moves, a SKU that was gone with no hold open
+cannot come back, so no new op can get one.
 """
 
 import asyncio
@@ -32,11 +33,11 @@ _RESERVED = text("""
 
 @dataclass(slots=True)
 class Flag:
-    """SKUs of a stream with nothing left, as of ``relseq``; ``final`` ones are all paid for."""
+    """SKUs of a stream with nothing left, as of an epoch and relseq; ``final`` ones are all paid for."""
 
     skus: frozenset[str]
     final: frozenset[str]
-    relseq: int
+    as_of: tuple[int, int]
     known_ops: frozenset[bytes]
     read_at: float
 
@@ -87,13 +88,13 @@ class SoldOutBoard:
     async def look(self, stream_id: str) -> None:
         """Read the gate and raise, renew or drop the stream's flag."""
         read_at = time.monotonic()
-        left, holds, relseq = await self._gate.left(stream_id)
-        gone = frozenset(sku for sku, units in left.items() if units <= 0)
+        left = await self._gate.left(stream_id)
+        gone = frozenset(sku for sku, units in left.units.items() if units <= 0)
         flag = self._flags.get(stream_id)
-        if not gone or holds:
+        if not gone or left.holds:
             self._flags.pop(stream_id, None)
             return
-        renewed = flag is not None and flag.relseq == relseq and flag.skus == gone
+        renewed = flag is not None and flag.as_of == left.as_of and flag.skus == gone
         async with self._database.begin() as sql:
             paid = (await sql.execute(_RESERVED, {"stream_id": stream_id})).scalars().all()
             if flag is not None and renewed:
@@ -102,4 +103,6 @@ class SoldOutBoard:
                 found = await sql.execute(_OPS, {"stream_id": stream_id, "ops_max": OPS_MAX})
                 known_ops = frozenset(found.scalars())
         if len(known_ops) < OPS_MAX:
-            self._flags[stream_id] = Flag(gone, gone.intersection(paid), relseq, known_ops, read_at)
+            self._flags[stream_id] = Flag(
+                gone, gone.intersection(paid), left.as_of, known_ops, read_at
+            )

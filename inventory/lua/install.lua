@@ -5,6 +5,8 @@
 local call = redis.call
 local CHUNK = 4000
 local message = cmsgpack.unpack(ARGV[1])
+local kind = call('TYPE', KEYS[4]).ok
+if kind ~= 'hash' and kind ~= 'none' then call('DEL', KEYS[4]) end -- somebody put another thing in its place
 local gate = call('HMGET', KEYS[4], 'epoch', 'ver')
 local epoch, ver = tonumber(gate[1]) or 0, tonumber(gate[2]) or 0
 if epoch >= message[1] then return {ver, epoch} end
