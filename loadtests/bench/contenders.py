@@ -14,8 +14,9 @@ import asyncpg
 from redis.asyncio import Redis
 
 from loadtests.bench.load import Run
+from loadtests.bench.processes import Server
 from loadtests.crowd import Shopper
-from loadtests.http import Address, encode_request
+from loadtests.http import encode_request
 from loadtests.seeding import Sale, make_sale
 
 UNITS: Final = 1_000_000
@@ -43,7 +44,7 @@ class Contender(Protocol):
     """Somebody who takes orders."""
 
     name: str
-    address: Address
+    server: Server
 
     async def prepare(self) -> Callable[[], bytes]:
         """Open a fresh sale and return what makes the next request to it."""
@@ -79,7 +80,7 @@ def require(run: Run, name: str, durable: int, oversold: int) -> None:
 class Ours:
     """The whole protocol, over HTTP, in one API process."""
 
-    address: Address
+    server: Server
     operator_key: str
     shoppers: list[Shopper]
     database: asyncpg.Connection
@@ -87,7 +88,9 @@ class Ours:
     sale: Sale | None = None
 
     async def prepare(self) -> Callable[[], bytes]:
-        self.sale = await make_sale(self.address, self.operator_key, UNITS, per_shopper_max=10_000)
+        self.sale = await make_sale(
+            self.server.address, self.operator_key, UNITS, per_shopper_max=10_000
+        )
         tokens = [shopper.token for shopper in self.shoppers]
         return order_requests(self.sale.stream_id, self.sale.sku, tokens)
 
@@ -116,7 +119,7 @@ class Stateless:
     """A peer that keeps nothing, so there is nothing to check but its answers."""
 
     name: str
-    address: Address
+    server: Server
     tokens: list[str]
 
     async def prepare(self) -> Callable[[], bytes]:
@@ -130,7 +133,7 @@ class Stateless:
 class HotRow:
     """One statement an order on one stock row."""
 
-    address: Address
+    server: Server
     tokens: list[str]
     database: asyncpg.Connection
     name: str = "hot_row"
@@ -157,7 +160,7 @@ class HotRow:
 class Orm:
     """A Redis script, then an ORM insert and commit, an order."""
 
-    address: Address
+    server: Server
     tokens: list[str]
     database: asyncpg.Connection
     redis: Redis

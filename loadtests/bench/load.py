@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Final
 
+from loadtests.bench.cpu import tree_cpu_s
+from loadtests.bench.processes import Server
 from loadtests.figures import Samples
-from loadtests.http import Address, Connection, Lost
+from loadtests.http import Connection, Lost
 
 WARM_UP_S: Final = 0.3
 TIMEOUT_S: Final = 30.0
@@ -33,11 +35,20 @@ class Run:
     latency: Samples = field(default_factory=Samples)
     lost: Counter[str] = field(default_factory=Counter)
     client_cpu: float = 0.0
+    server_cpu_s: float | None = None
+    """What the server's own processes used for all answers; the engines' share is not in it."""
 
     @property
     def per_second(self) -> float:
         """Good answers a second."""
         return self.timed / self.seconds
+
+    @property
+    def server_cpu_us(self) -> float | None:
+        """CPU of the server's own processes for an answer."""
+        if self.server_cpu_s is None:
+            return None
+        return self.server_cpu_s * 1e6 / max(self.answers.total(), 1)
 
 
 def cpu_s() -> float:
@@ -47,7 +58,7 @@ def cpu_s() -> float:
 
 
 async def drive(
-    address: Address,
+    server: Server,
     connections: int,
     seconds: float,
     request: Callable[[], bytes],
@@ -59,7 +70,7 @@ async def drive(
     Goodput counts, so answers of another status than ``good`` are no part of the rate.
     """
     run = Run(seconds)
-    hands = [Connection(address, timeout_s=TIMEOUT_S) for _ in range(connections)]
+    hands = [Connection(server.address, timeout_s=TIMEOUT_S) for _ in range(connections)]
     opens = perf_counter() + WARM_UP_S + connections / 5_000
     closes = opens + seconds
 
@@ -82,7 +93,11 @@ async def drive(
         await asyncio.sleep(closes - at)
         run.client_cpu = (cpu_s() - before) / (perf_counter() - at)
 
+    used_s = tree_cpu_s(server.pid)
     await asyncio.gather(watch_cpu(), *(keep_asking(hand) for hand in hands))
+    after_s = tree_cpu_s(server.pid)
+    if used_s is not None and after_s is not None:
+        run.server_cpu_s = after_s - used_s
     for hand in hands:
         hand.close()
     return run

@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from loadtests.http import Address, Connection, Lost, encode_request
 
@@ -17,6 +17,13 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 START_S_MAX: Final = 60.0
 STOP_S_MAX: Final = 20.0
 LOG_BYTES: Final = 4_000
+
+
+class Server(NamedTuple):
+    """A running server: where it answers, and its process."""
+
+    address: Address
+    pid: int
 
 
 def free_port() -> int:
@@ -75,7 +82,7 @@ async def engines(folder: Path) -> AsyncIterator[dict[str, str]]:
 
 
 @asynccontextmanager
-async def our_server(folder: Path, urls: Mapping[str, str]) -> AsyncIterator[Address]:
+async def our_server(folder: Path, urls: Mapping[str, str]) -> AsyncIterator[Server]:
     """Run the whole deployment on given engines, without limits on a single shopper or address."""
     port = free_port()
     more = {
@@ -92,11 +99,11 @@ async def our_server(folder: Path, urls: Mapping[str, str]) -> AsyncIterator[Add
     async with running(command, log, more) as process:
         address = Address("127.0.0.1", port)
         await answers(address, "/readyz", process, log)
-        yield address
+        yield Server(address, process.pid)
 
 
 @asynccontextmanager
-async def peer(name: str, folder: Path, urls: Mapping[str, str]) -> AsyncIterator[Address]:
+async def peer(name: str, folder: Path, urls: Mapping[str, str]) -> AsyncIterator[Server]:
     """Run a peer on uvicorn, set up as our own server is."""
     port = free_port()
     flags = ["--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log"]
@@ -107,7 +114,7 @@ async def peer(name: str, folder: Path, urls: Mapping[str, str]) -> AsyncIterato
     async with running(command, log, more) as process:
         address = Address("127.0.0.1", port)
         await answers(address, None, process, log)
-        yield address
+        yield Server(address, process.pid)
 
 
 async def operator_key(folder: Path, urls: Mapping[str, str]) -> str:

@@ -88,7 +88,7 @@ async def take_the_field(folder: Path) -> AsyncIterator[Field]:
     """Start the engines, our server and all peers; end them all."""
     async with AsyncExitStack() as stack:
         urls = await stack.enter_async_context(processes.engines(folder))
-        ours = await stack.enter_async_context(processes.our_server(folder, urls))
+        server = await stack.enter_async_context(processes.our_server(folder, urls))
         names = ("raw", "framework", "hot_row", "orm")
         peers = {
             name: await stack.enter_async_context(processes.peer(name, folder, urls))
@@ -100,11 +100,13 @@ async def take_the_field(folder: Path) -> AsyncIterator[Field]:
         stack.push_async_callback(redis.aclose)
         await database.execute(PEER_TABLES)
         key = await processes.operator_key(folder, urls)
-        crowd = Crowd(ours, "", "", units_total=0, journal=Journal(folder), on_placed=print)
+        crowd = Crowd(
+            server.address, "", "", units_total=0, journal=Journal(folder), on_placed=print
+        )
         await crowd.gather(SHOPPERS, 60)
         tokens = [shopper.token for shopper in crowd.shoppers]
         yield Field(
-            Ours(ours, key, crowd.shoppers, database),
+            Ours(server, key, crowd.shoppers, database),
             Stateless("raw", peers["raw"], tokens),
             (
                 Stateless("framework", peers["framework"], tokens),
@@ -122,13 +124,14 @@ async def measure(field: Field, rounds: int, seconds: float, levels: Sequence[in
         for connections in levels:
             for contender in field.all:
                 request = await contender.prepare()
-                run = await drive(contender.address, connections, seconds, request)
+                run = await drive(contender.server, connections, seconds, request)
                 await contender.check(run)
                 runs[contender.name, connections].append(run)
                 print(
                     f"round {number + 1}/{rounds}, {connections:>4} connections:"
                     f" {contender.name:<9} {run.per_second:>8,.0f}/s"
                     f"   p99 {run.latency.percentile(99) or 0:>8,.1f} ms"
+                    f"   server {run.server_cpu_us or 0:>4,.0f} us each"
                     f"   client {run.client_cpu:>4.0%} of a core",
                     flush=True,
                 )
@@ -137,11 +140,11 @@ async def measure(field: Field, rounds: int, seconds: float, levels: Sequence[in
 
 async def sell_out(ours: Ours, folder: Path) -> tuple[float, str]:
     """Sell the story's stock to a crowd of more attempts than units; return the seconds and the stream."""
-    sale = await make_sale(ours.address, ours.operator_key, SELLOUT_UNITS, per_shopper_max=5)
+    sale = await make_sale(ours.server.address, ours.operator_key, SELLOUT_UNITS, per_shopper_max=5)
     placed: list[int] = []
     with Journal(folder / "journal.jsonl") as journal:
         crowd = Crowd(
-            ours.address,
+            ours.server.address,
             sale.stream_id,
             sale.sku,
             units_total=sale.units_total,
@@ -163,12 +166,14 @@ async def refuse(field: Field, stream_id: str, rounds: int, seconds: float) -> l
     """Ask a sold-out stream for more, as the late part of a rush does."""
     ours = field.ours
     sku = await ours.database.fetchval("SELECT sku FROM stock WHERE stream_id = $1", stream_id)
-    late = Crowd(ours.address, "", "", units_total=0, journal=Journal(Path()), on_placed=print)
+    late = Crowd(
+        ours.server.address, "", "", units_total=0, journal=Journal(Path()), on_placed=print
+    )
     await late.gather(LATE_SHOPPERS, 30)  # who has an open order would be shown that one
     runs = []
     for _ in range(rounds):
         request = order_requests(stream_id, sku, [shopper.token for shopper in late.shoppers])
-        run = await drive(ours.address, SATURATED, seconds, request, good=409)
+        run = await drive(ours.server, SATURATED, seconds, request, good=409)
         if set(run.answers) - {409, 503} or run.lost:
             raise WrongRun(f"after the sell-out: {dict(run.answers)}, lost {dict(run.lost)}")
         runs.append(run)
@@ -201,6 +206,7 @@ def report(
         **figures,
         "refusals_per_second": round(median(run.per_second for run in refusals), 1),
         "unclear_answers": sum(run.answers[503] for them in runs.values() for run in them),
+        "server_cpu_us": {n: {str(c): _server_cpu_us(runs[n, c]) for c in levels} for n in names},
         "client_cpu": {n: {str(c): _cpu(runs[n, c]) for c in levels} for n in names},
         "client_bound": [
             f"{n} at {c}" for n in names for c in levels if _cpu(runs[n, c]) >= CLIENT_BOUND
@@ -225,3 +231,8 @@ def _p99(runs: list[Run]) -> float:
 
 def _cpu(runs: list[Run]) -> float:
     return round(median(run.client_cpu for run in runs), 2)
+
+
+def _server_cpu_us(runs: list[Run]) -> float | None:
+    known = [run.server_cpu_us for run in runs if run.server_cpu_us is not None]
+    return round(median(known), 1) if known else None
