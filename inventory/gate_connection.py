@@ -74,9 +74,7 @@ class Connection:
                     self._evaluate(connection, script, keys, packed), self._timeout_s
                 )
             except ResponseError as error:
-                # Redis refused the script as a whole (out of memory, read-only, wrong type): no effect.
-                damaged = "WRONGTYPE" in str(error)
-                raise (GateDamaged if damaged else GateShut)(str(error)) from error
+                raise _refused(error) from error
             except (RedisError, OSError, TimeoutError) as error:
                 await self._drop()
                 raise GateUnclear from error
@@ -85,11 +83,13 @@ class Connection:
                 raise
 
     async def command(self, *arguments: Any) -> Any:
-        """Run one plain command; any failure raises ``GateUnclear``."""
+        """Run one plain command; fails as ``call`` does."""
         async with self._lock:
             connection = self._connection or await self._open()
             try:
                 return await asyncio.wait_for(self._send(connection, *arguments), 1)
+            except ResponseError as error:
+                raise _refused(error) from error
             except (RedisError, OSError, TimeoutError) as error:
                 await self._drop()
                 raise GateUnclear from error
@@ -138,5 +138,11 @@ class Connection:
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
+        self.seen.clear()  # the next connection may lead to a restarted server: its run id is to be looked at
         if connection is not None:
             await connection.disconnect(nowait=True)
+
+
+def _refused(error: ResponseError) -> GateShut:
+    """Redis refused a call as a whole (out of memory, read-only, wrong type): it had no effect."""
+    return GateDamaged(str(error)) if "WRONGTYPE" in str(error) else GateShut(str(error))
