@@ -3,6 +3,17 @@
 On the way in arrays are text that PostgreSQL parses (``orders.writer_transaction.array`` says why).
 """
 
+# The whole batch in one round trip; the function is in the migrations, in the lock order of the statements below.
+PLACE_ORDERS = """
+    SELECT place_orders(
+        $1::text, $2::text, $3::bigint, $4::text::text[],
+        $5::text::text[], $6::text::text[], $7::text::text[], $8::text::text[],
+        $9::text::bigint[], $10::text::int[], $11::text::timestamptz[], $12::text::text[],
+        $13::text::bigint[], $14::text::bigint[], $15::text::int[], $16::text::bigint[],
+        $17::text::text[], $18::text::bigint[], $19::text::text[], $20::text::int[],
+        $21::text::int[], $22::text::bigint[], $23::text::int[])
+"""
+
 INSERT_KEYS = """
     INSERT INTO order_keys (op, stream_id, fingerprint, outcome, adm, order_id)
     SELECT decode(k.op, 'hex'), $1, decode(k.fingerprint, 'hex'), 'PLACED', k.adm, k.order_id

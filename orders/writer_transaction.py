@@ -1,7 +1,7 @@
 """One batch, one transaction: claim the keys, write the orders, and take the units under the guards.
 
-The fast way believes the gate and is rolled back whole when a guard disagrees; the close way locks first and
-walks the orders in queue order. Either may be run again after an unknown COMMIT: the keys make it exact.
+The fast way is one statement that believes the gate, and is undone whole when a key is known or a guard disagrees;
+the close way reads known keys, locks first and walks the orders in queue order. Either may be run again after an unknown COMMIT: the keys make it exact.
 """
 
 from collections import defaultdict
@@ -23,6 +23,8 @@ from orders.placements import (
     Short,
     StoredLine,
 )
+
+GUARD_REFUSED = "SE001"  # raised by the function place_orders
 
 Sql: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -174,14 +176,53 @@ async def _take(sql: Sql, fresh: Sequence[Placement]) -> bool:
 
 
 async def transact(sql: Sql, group: Sequence[Placement]) -> Written:
-    """Write the batch believing the gate; raises ``Refused``, with nothing written, if a guard disagrees."""
-    async with sql.transaction():
-        fresh, known = await _insert_keys(sql, group)
-        if fresh:
-            await _insert_orders(sql, fresh)
-            if not await _take(sql, fresh):
-                raise Refused
-    return Written({p.op: p for p in fresh}, known, {})
+    """Write the batch in one statement, believing the gate: each key is new, each guard passes.
+
+    Raises ``Refused``, with nothing written, when that is not so. One round trip instead of seven: each of them
+    waits for its turn in an event loop that is busy with hundreds of requests.
+    """
+    fresh = {placement.op: placement for placement in group}
+    people, stock = _wanted(group)
+    if len(fresh) < len(group) or any(units > limit for units, limit in people.values()):
+        raise Refused
+    ordered = [fresh[op] for op in sorted(fresh)]
+    lines = [(p, line) for p in ordered for line in p.lines]
+    persons = sorted(people)
+    stock_ids = sorted(stock)
+    try:
+        await sql.execute(
+            statements.PLACE_ORDERS,
+            group[0].stream_id,
+            group[0].currency,
+            group[0].epoch,
+            array(p.op.hex() for p in ordered),
+            array(p.fingerprint.hex() for p in ordered),
+            array(p.adm for p in ordered),
+            array(p.order_id for p in ordered),
+            array(p.shopper_id for p in ordered),
+            array(str(p.total_minor) for p in ordered),
+            array(str(p.place) for p in ordered),
+            array(p.placed_at.isoformat() for p in ordered),
+            array(p.order_id for p, _ in lines),
+            array(str(line.stock_id) for _, line in lines),
+            array(str(line.terms_id) for _, line in lines),
+            array(str(line.quantity) for _, line in lines),
+            array(str(line.quantity * line.unit_minor) for _, line in lines),
+            array(p.shopper_id for p, _ in lines),
+            array(str(stock_id) for stock_id, _ in persons),
+            array(shopper_id for _, shopper_id in persons),
+            array(str(people[person][0]) for person in persons),
+            array(str(people[person][1]) for person in persons),
+            array(str(stock_id) for stock_id in stock_ids),
+            array(str(stock[stock_id]) for stock_id in stock_ids),
+        )
+    except asyncpg.UniqueViolationError as known:
+        raise Refused from known
+    except asyncpg.PostgresError as error:
+        if error.sqlstate == GUARD_REFUSED:
+            raise Refused from error
+        raise
+    return Written(fresh, {}, {})
 
 
 async def transact_closely(sql: Sql, group: Sequence[Placement]) -> Written:
