@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import structlog
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from inventory.gate import (
     Admission,
@@ -55,8 +57,9 @@ _SAME_LINES = text("""
     SELECT o.id, o.total_minor, o.currency, o.place, o.placed_at, l.quantities, l.amounts
     FROM orders o
     CROSS JOIN LATERAL (
-        SELECT array_agg(s.sku ORDER BY s.sku) AS skus, array_agg(x.quantity ORDER BY s.sku) AS quantities,
-               array_agg(x.amount_minor ORDER BY s.sku) AS amounts
+        SELECT array_agg(s.sku ORDER BY s.sku COLLATE "C") AS skus,
+               array_agg(x.quantity ORDER BY s.sku COLLATE "C") AS quantities,
+               array_agg(x.amount_minor ORDER BY s.sku COLLATE "C") AS amounts
         FROM order_lines x JOIN stock s ON s.id = x.stock_id WHERE x.order_id = o.id
     ) l
     WHERE o.shopper_id = :shopper_id AND o.stream_id = :stream_id
@@ -146,7 +149,7 @@ class Checkout:
                 return await self._admit_and_record(request, stream, basket, quote, op)
         except (QueueFull, Closed):
             raise unavailable("Too many orders at once; nothing was held for this one.") from None
-        except (GateUnclear, Unclear):
+        except (GateUnclear, Unclear, DBAPIError, PoolExhausted, OSError):
             raise unavailable(SAME_KEY, "unclear") from None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -239,7 +242,7 @@ class Checkout:
         """Give the stored answer to a key that SQL knows, else refuse."""
         try:
             known = await self.writer.look_up(op, fingerprint)
-        except Unclear:
+        except (Unclear, QueueFull, Closed):
             raise unavailable(SAME_KEY, "unclear") from None
         if known is None:
             raise problem

@@ -28,8 +28,8 @@ KNOWN_KEYS = """
     FROM order_keys k
     LEFT JOIN orders o ON o.id = k.order_id
     LEFT JOIN LATERAL (
-        SELECT array_agg(s.sku ORDER BY s.sku) AS skus, array_agg(x.quantity ORDER BY s.sku) AS quantities,
-               array_agg(x.amount_minor ORDER BY s.sku) AS amounts
+        SELECT array_agg(s.sku ORDER BY s.sku COLLATE "C") AS skus, array_agg(x.quantity ORDER BY s.sku COLLATE "C") AS quantities,
+               array_agg(x.amount_minor ORDER BY s.sku COLLATE "C") AS amounts
         FROM order_lines x JOIN stock s ON s.id = x.stock_id WHERE x.order_id = k.order_id
     ) l ON true
     WHERE k.op = ANY($1::bytea[])

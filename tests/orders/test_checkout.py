@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from orders.checkout import Checkout, Request
 from orders.placements import Placed
+from stream_events.batching import QueueFull
 from stream_events.database import Database
 from stream_events.errors import Problem
 from tests.factories import Sale
@@ -76,3 +78,26 @@ async def test_the_limit_holds_and_nobody_is_blocked_by_oneself(
     with pytest.raises(Problem) as refusal:
         await checkout.place(wish(sale, "three", 1))
     assert (refusal.value.code, refusal.value.members["yours"]) == ("limit_exceeded", 5)
+
+
+async def test_an_overrun_or_absent_database_is_a_503_and_no_mistake_of_ours(
+    checkout: Checkout, sale: Sale, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hot route stands in front of the app's own handling of outages, so none may get past the checkout."""
+    await checkout.place(wish(sale, "one", 5))
+
+    def away(*_: object) -> None:
+        raise PoolExhausted
+
+    def full(*_: object) -> None:
+        raise QueueFull
+
+    for place, name, fault in ((database, "begin", away), (checkout.writer, "look_up", full)):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, fault)
+            with pytest.raises(Problem) as refusal:
+                await checkout.place(wish(sale, "two", 1))
+            assert refusal.value.status == 503
+            with pytest.raises(Problem) as refusal:
+                await checkout.place(wish(sale, "one", 1)._replace(lines=(("PEAR", 1),)))
+            assert refusal.value.status in {422, 503}
