@@ -33,7 +33,7 @@ from stream_events.database import Database
 Fault = Literal["kill9", "flushall"]
 
 FAST_RATE_PER_S = 400
-PAY_WINDOW_S = 60
+PAY_WINDOW_S = 120
 READY_S_MAX = 30
 RUSH_S_MAX = 420
 REST_S_MAX = 60
