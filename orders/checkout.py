@@ -41,6 +41,7 @@ from orders.placements import (
     Unclear,
 )
 from orders.pricing import PricingError, QuotedLine, price, sum_lines
+from orders.refusals import conflict, known_refusal, limit_exceeded, sold_out
 from orders.sold_out import SoldOutBoard
 from orders.writer import Writer
 from stream_events.batching import Closed, QueueFull
@@ -138,7 +139,7 @@ class Checkout:
         op = _digest(stream.id, request.shopper_id, request.key)
         final = self.sold_out.refuses(stream.id, basket.skus, op)
         if final is not None:
-            raise _sold_out(0, final=final)
+            raise sold_out(0, final=final)
         try:
             quote = self._quote(stream, basket)
             _require_open(stream, quote)
@@ -195,13 +196,13 @@ class Checkout:
                 )
                 return await self._refuse(op, basket.fingerprint, closed)
             if isinstance(admission, Conflict):
-                raise _conflict()
+                raise conflict()
             if isinstance(admission, LimitReached):
                 return await self._limit_reached(request, basket, op, admission.units)
             if not isinstance(admission, Admitted):
                 self.sold_out.note(stream.id)
                 return await self._refuse(
-                    op, basket.fingerprint, _sold_out(admission.left, final=False)
+                    op, basket.fingerprint, sold_out(admission.left, final=False)
                 )
             self._queue_length += 1
             outcome = await self.writer.record(
@@ -231,12 +232,12 @@ class Checkout:
         if isinstance(outcome, Placed):
             return Answer(201, outcome)
         if isinstance(outcome, (KeyConflict, KeyAborted)):
-            raise _known_refusal(outcome)
+            raise known_refusal(outcome)
         self._doubt(stream)  # the gate let in what SQL refused
         if isinstance(outcome, OverLimit):
-            raise _limit_exceeded(outcome.units)
+            raise limit_exceeded(outcome.units)
         assert isinstance(outcome, Short)
-        raise _sold_out(outcome.left, final=False)
+        raise sold_out(outcome.left, final=False)
 
     async def _refuse(self, op: bytes, fingerprint: bytes, problem: Problem) -> Answer:
         """Give the stored answer to a key that SQL knows, else refuse."""
@@ -248,7 +249,7 @@ class Checkout:
             raise problem
         if isinstance(known, Placed):
             return Answer(201, known)
-        raise _known_refusal(known)
+        raise known_refusal(known)
 
     async def _limit_reached(
         self, request: Request, basket: Basket, op: bytes, units: int
@@ -256,7 +257,7 @@ class Checkout:
         """Answer with the shopper's open order of the same lines, so that nobody is blocked by oneself."""
         known = await self.writer.look_up(op, basket.fingerprint)
         if known is not None:
-            return await self._refuse(op, basket.fingerprint, _limit_exceeded(units))
+            return await self._refuse(op, basket.fingerprint, limit_exceeded(units))
         async with self._database.begin() as sql:
             row = (
                 await sql.execute(
@@ -270,7 +271,7 @@ class Checkout:
                 )
             ).one_or_none()
         if row is None:
-            raise _limit_exceeded(units)
+            raise limit_exceeded(units)
         lines = tuple(
             StoredLine(sku, quantity, amount // quantity)
             for sku, quantity, amount in zip(basket.skus, row.quantities, row.amounts, strict=True)
@@ -388,24 +389,3 @@ def _require_open(stream: StreamView, quote: Quote) -> None:
         "This sale has not opened yet.",
         opens_at=opens_at.isoformat() if opens_at else None,
     )
-
-
-def _conflict() -> Problem:
-    return Problem(422, "idempotency_conflict", "This Idempotency-Key was used with another body.")
-
-
-def _known_refusal(known: KeyConflict | KeyAborted) -> Problem:
-    if isinstance(known, KeyConflict):
-        return _conflict()
-    return Problem(
-        410, "key_aborted", "This key was given up before an order was placed; make a new key."
-    )
-
-
-def _sold_out(left: int, *, final: bool) -> Problem:
-    words = "Everything is sold." if final else "Nothing is free right now; units may come back."
-    return Problem(409, "sold_out", words, left=left, final=final)
-
-
-def _limit_exceeded(units: int) -> Problem:
-    return Problem(409, "limit_exceeded", "That would pass the limit for one shopper.", yours=units)
