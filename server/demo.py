@@ -208,7 +208,7 @@ async def _rush(
         stdout=asyncio.subprocess.PIPE,
     )
     assert crowd.stdout is not None
-    pending = wishes.fault
+    breaking: asyncio.Task[int] | None = None
     with Progress(
         TextColumn("[bold]{task.description}"),
         BarColumn(),
@@ -231,9 +231,10 @@ async def _rush(
                     completed=done,
                     note=f"{told.get('attempts', 0)} attempts",
                 )
-                if pending and placed >= FAULT_AFTER * story.units_total:
-                    await _break(console, pending, settings, supervisor)
-                    pending = None
+                if wishes.fault and breaking is None and told["phase"] == "rush":
+                    breaking = asyncio.create_task(
+                        _break_in_the_middle(console, wishes.fault, settings, supervisor, story)
+                    )
         finally:
             if crowd.returncode is None:
                 # Its output ended: it is about to leave, unless we were interrupted ourselves.
@@ -244,7 +245,25 @@ async def _rush(
     if not result.exists():
         return None
     seen: dict[str, Any] = json.loads(result.read_text())
-    return {**seen, "crowd_exit_code": code, "fault": wishes.fault, "fault_missed": bool(pending)}
+    broken = {"fault": wishes.fault, "fault_at_units": await breaking if breaking else None}
+    return {**seen, "crowd_exit_code": code, **broken}
+
+
+async def _break_in_the_middle(
+    console: Console, fault: Fault, settings: Settings, supervisor: Supervisor, story: Story
+) -> int:
+    """Wait until a third of the units is held, break something, and return how many were held by then."""
+    database = Database(str(settings.database_url), connections_max=1)
+    try:
+        while True:
+            async with database.begin() as sql:
+                units = (await sql.execute(_UNITS, {"stream_id": story.stream_id})).one()
+            if units.reserved + units.sold >= FAULT_AFTER * units.total:
+                await _break(console, fault, settings, supervisor)
+                return int(units.reserved + units.sold)
+            await asyncio.sleep(0.005)
+    finally:
+        await database.close()
 
 
 async def _break(
@@ -319,8 +338,8 @@ def _faults(figures: dict[str, Any]) -> list[str]:
         faults.append("tally, ledger and overlay differ")
     if figures["acknowledged"] > figures["durable"]:
         faults.append("more orders were acknowledged than are durable")
-    if figures["fault_missed"]:
-        faults.append("the rush was over before the fault could be injected")
+    if figures["fault"] and figures["fault_at_units"] >= figures["units_total"]:
+        faults.append("the stock was gone before the fault could be injected")
     return faults
 
 
