@@ -35,6 +35,9 @@ def clone() -> Iterator[Path]:
     clone = base / "clone"
     (clone / "server").mkdir(parents=True)
     (clone / "loadtests").mkdir()
+    # Without these, a real package of that name further down the path would win over a folder.
+    (clone / "server" / "__init__.py").touch()
+    (clone / "loadtests" / "__init__.py").touch()
     (clone / "requirements").mkdir()
     shutil.copy(ROOT / "dev.py", clone)
     (clone / "server" / "cli.py").write_text(PROGRAM, "utf-8")
