@@ -4,6 +4,7 @@ The fast way is one statement that believes the gate, and is undone whole when a
 the close way reads known keys, locks first and walks the orders in queue order. Either may be run again after an unknown COMMIT: the keys make it exact.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
@@ -24,6 +25,7 @@ from orders.placements import (
     StoredLine,
 )
 
+_READ_OTHERWISE = re.compile(r'[{}"\\\s]')
 GUARD_REFUSED = "SE001"  # raised by the function place_orders
 
 Sql: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -88,12 +90,17 @@ async def known_keys(sql: Sql, ops: set[bytes]) -> dict[bytes, KeyRow]:
 
 
 def array(values: Iterable[str]) -> str:
-    """Write an array as PostgreSQL reads it. Only for ids, hex and numbers of our own: nothing is escaped.
+    """Write an array as PostgreSQL reads it, from ids, hex, numbers and instants of our own: nothing is escaped.
 
     asyncpg asks of every element of a list whether it is an array itself, which cost more than the rest of the
-    writer together; text is joined at once, and PostgreSQL parses it in passing.
+    writer together; text is joined at once, and PostgreSQL parses it in passing. Raises ``ValueError`` for text
+    that would be read as more or other than these elements.
     """
-    return "{" + ",".join(values) + "}"
+    elements = list(values)
+    text = ",".join(elements)
+    if _READ_OTHERWISE.search(text) or text.count(",") != max(len(elements) - 1, 0):
+        raise ValueError("only plain ids, hex, numbers and instants can be written as an array")
+    return "{" + text + "}"
 
 
 async def _insert_keys(

@@ -25,6 +25,7 @@ from orders.placements import (
 )
 from orders.reaper import settle_holds
 from orders.writer import Writer
+from orders.writer_transaction import array
 from stream_events.database import Database
 from stream_events.errors import Problem
 from tests.factories import Sale
@@ -313,3 +314,12 @@ async def test_a_tombstone_wins_over_a_slow_writer(
     await asyncio.sleep(0.1)
     assert await gate_left(gate, sale) == (100, 0)
     assert await books(database) == (100, 0, 0, 0, 0, 0, 1)
+
+
+@pytest.mark.parametrize("element", ["a,b", 'a"b', "a{b", "a}b", "a\\b", "a b", "a\nb"])
+def test_an_array_is_never_read_otherwise(element: str) -> None:
+    assert array(["ord_1", "2026-11-22T17:00:00.123+00:00"]) == (
+        "{ord_1,2026-11-22T17:00:00.123+00:00}"
+    )
+    with pytest.raises(ValueError, match="plain"):
+        array(["ord_1", element])
