@@ -66,8 +66,10 @@ class Gateway:
         *,
         build: str = "",
         limits: GatewayLimits | None = None,
+        is_live: Callable[[], bool] = lambda: True,
     ) -> None:
         self._hub = hub
+        self._is_live = is_live
         self._read_ticket = read_ticket
         self._build = build
         self._limits = limits or GatewayLimits()
@@ -96,9 +98,15 @@ class Gateway:
         )
 
     async def run_beats(self) -> None:
-        """Send every viewer a beat each ``HEARTBEAT_S`` seconds, some at a time so that frames pass between."""
+        """Send every viewer a beat each ``HEARTBEAT_S`` seconds, some at a time so that frames pass between.
+
+        A beat says that what is on screen is still so. While nobody looks at the books there is none, and
+        screens mark themselves stale instead of showing an old total as today's.
+        """
         while True:
             await asyncio.sleep(HEARTBEAT_S)
+            if not self._is_live():
+                continue
             viewers = self._hub.viewers()
             for first in range(0, len(viewers), BEATS_PER_SLICE):
                 self._hub.beat(_now_ms(), viewers[first : first + BEATS_PER_SLICE])

@@ -4,6 +4,7 @@ It is apart from ``realtime.gateway`` because the socket core must not know SQL,
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -11,6 +12,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from realtime.announcer import announced_at_ms
 from realtime.audience import report_viewers
 from realtime.feed import Feed, open_bus
 from realtime.gateway import Gateway, GatewayLimits
@@ -23,6 +25,8 @@ from stream_events.ids import new_id
 log = structlog.get_logger(__name__)
 
 REPORT_S: Final = 2.0
+PULSE_S: Final = 1.0
+SILENT_S_MAX: Final = 5.0
 
 
 async def run_gateway(
@@ -46,7 +50,14 @@ async def run_gateway(
     bus = open_bus(redis_url)
     hub = Hub()
     feed = Feed(hub, database, bus)
-    gateway = Gateway(hub, lambda ticket: read_ticket(signer, ticket), build=build, limits=limits)
+    pulse = Pulse()
+    gateway = Gateway(
+        hub,
+        lambda ticket: read_ticket(signer, ticket),
+        build=build,
+        limits=limits,
+        is_live=pulse.beats,
+    )
     try:
         async with asyncio.TaskGroup() as group:
             loops = [
@@ -57,6 +68,7 @@ async def run_gateway(
                     gateway.run_beats(),
                     gateway.run_sweep(),
                     _run_reports(hub, bus),
+                    pulse.run(bus),
                 )
             ]
             if await _first(feed.loaded, stop):
@@ -83,6 +95,27 @@ async def _first(event: asyncio.Event, stop: asyncio.Event) -> bool:
         for wait in waits:
             wait.cancel()
     return not stop.is_set()
+
+
+class Pulse:
+    """Whether an announcer looked at the books lately; screens may call themselves live only while one does."""
+
+    def __init__(self) -> None:
+        self._looked_at_ms = 0
+
+    def beats(self) -> bool:
+        """Return whether the last look is not older than ``SILENT_S_MAX``."""
+        return time.time_ns() // 1_000_000 - self._looked_at_ms < SILENT_S_MAX * 1000
+
+    async def run(self, bus: Redis) -> None:
+        """Keep asking. While Redis does not answer, the last look just grows older."""
+        while True:
+            try:
+                async with asyncio.timeout(REPORT_S):
+                    self._looked_at_ms = await announced_at_ms(bus) or 0
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("announcer_not_seen", error=type(error).__name__)
+            await asyncio.sleep(PULSE_S)
 
 
 async def _run_reports(hub: Hub, bus: Redis) -> None:

@@ -12,9 +12,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, NegotiationError
 
+from realtime import gateway
 from realtime.frames import MESSAGE_BYTES_MAX, Pass, first_message
-from realtime.gateway import GatewayLimits
-from realtime.hub import WRITE_BUFFER_BYTES_MAX
+from realtime.gateway import Gateway, GatewayLimits
+from realtime.hub import WRITE_BUFFER_BYTES_MAX, Hub
 from realtime.tickets import PURPOSE, make_ticket, read_ticket
 from stream_events.access import Signer, new_shopper
 from tests.realtime.conftest import TALLY, Served, frame, said, until
@@ -293,3 +294,19 @@ async def test_five_hundred_viewers_get_the_same_bytes(served: Served) -> None:
         served.hub.publish([one])
     got = [b"\n".join([await client.recv(decode=False) for _ in frames]) for client in viewers]
     assert set(got) == {b"\n".join(one.payload for one in frames)}
+
+
+async def test_no_beat_while_nobody_looks_at_the_books(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "HEARTBEAT_S", 0.01)
+    live, beaten = [False], []
+    hub = Hub()
+    monkeypatch.setattr(hub, "viewers", lambda: beaten.append(1) or [])
+    beats = asyncio.create_task(Gateway(hub, lambda _: None, is_live=lambda: live[0]).run_beats())
+    try:
+        await asyncio.sleep(0.1)
+        assert not beaten
+        live[0] = True
+        await asyncio.sleep(0.1)
+        assert beaten
+    finally:
+        beats.cancel()

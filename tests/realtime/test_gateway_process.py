@@ -11,6 +11,8 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from websockets.exceptions import ConnectionClosed
 
+from realtime import gateway_process
+from realtime.announcer import ANNOUNCED_AT
 from realtime.audience import report_viewers, viewers_of
 from realtime.frames import CHANNEL, Frame, pack
 from realtime.topics import write_states
@@ -147,3 +149,20 @@ async def test_gateways_tell_how_many_watch(
     await report_viewers(redis, "gw_other", {})
     assert (await viewers_of(redis, "str_2"))["shop"] == 0
     assert await redis.ttl("viewers:gw_other") == -2
+
+
+async def test_the_pulse_stops_when_nobody_looks_at_the_books(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_process, "PULSE_S", 0.02)
+    pulse = gateway_process.Pulse()
+    asking = asyncio.create_task(pulse.run(redis))
+    try:
+        await asyncio.sleep(0.1)
+        assert not pulse.beats()  # no announcer ever looked
+        await redis.set(ANNOUNCED_AT, time.time_ns() // 1_000_000)
+        await until(pulse.beats)
+        await redis.set(ANNOUNCED_AT, time.time_ns() // 1_000_000 - 6_000)
+        await until(lambda: not pulse.beats())
+    finally:
+        asking.cancel()
