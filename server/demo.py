@@ -146,7 +146,9 @@ async def _play(
             await asyncio.wait_for(stop.wait(), 8)
     if stop.is_set():
         return 130
-    seen = await _rush(console, wishes, settings, supervisor, story)
+    seen = await _rush(console, wishes, settings, supervisor, story, stop)
+    if stop.is_set():
+        return 130
     if seen is None:
         console.print("[red]The crowd gave up; see above.[/red]")
         return 1
@@ -193,7 +195,12 @@ def _print_places(console: Console, settings: Settings, story: Story) -> None:
 
 
 async def _rush(
-    console: Console, wishes: Wishes, settings: Settings, supervisor: Supervisor, story: Story
+    console: Console,
+    wishes: Wishes,
+    settings: Settings,
+    supervisor: Supervisor,
+    story: Story,
+    stop: asyncio.Event,
 ) -> dict[str, Any] | None:
     """Let the crowd in, show how it goes, break something in the middle if asked; return what it saw."""
     result = settings.data_dir / "crowd.json"
@@ -206,8 +213,10 @@ async def _rush(
         *("--journal", str(settings.data_dir / "crowd.jsonl"), "--json", str(result)),
         cwd=Path(__file__).parent.parent,
         stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C reaches only us; we send the crowd home
     )
     assert crowd.stdout is not None
+    leaving = asyncio.create_task(_send_home(crowd, stop))
     breaking: asyncio.Task[int] | None = None
     with Progress(
         TextColumn("[bold]{task.description}"),
@@ -235,18 +244,22 @@ async def _rush(
                     breaking = asyncio.create_task(
                         _break_in_the_middle(console, wishes.fault, settings, supervisor, story)
                     )
-        finally:
-            if crowd.returncode is None:
-                # Its output ended: it is about to leave, unless we were interrupted ourselves.
-                with contextlib.suppress(ProcessLookupError):
-                    if sys.exc_info()[0] is not None:
-                        crowd.terminate()
             code = await crowd.wait()
+        finally:
+            leaving.cancel()
+            if crowd.returncode is None:
+                crowd.terminate()
     if not result.exists():
         return None
     seen: dict[str, Any] = json.loads(result.read_text())
     broken = {"fault": wishes.fault, "fault_at_units": await breaking if breaking else None}
     return {**seen, "crowd_exit_code": code, **broken}
+
+
+async def _send_home(crowd: asyncio.subprocess.Process, stop: asyncio.Event) -> None:
+    await stop.wait()
+    with contextlib.suppress(ProcessLookupError):
+        crowd.terminate()
 
 
 async def _break_in_the_middle(
