@@ -205,7 +205,9 @@ def report(
         "p99_ms": {n: {str(c): _p99(runs[n, c]) for c in levels} for n in names},
         **figures,
         "refusals_per_second": round(median(run.per_second for run in refusals), 1),
-        "unclear_answers": sum(run.answers[503] for them in runs.values() for run in them),
+        "unclear_answers": sum(
+            run.answers[503] for (who, _), them in runs.items() if who == "ours" for run in them
+        ),
         "server_cpu_us": {n: {str(c): _server_cpu_us(runs[n, c]) for c in levels} for n in names},
         "client_cpu": {n: {str(c): _cpu(runs[n, c]) for c in levels} for n in names},
         "client_bound": [
