@@ -31,7 +31,9 @@ class Product(Base):
     name_zh: Mapped[str | None]
     unit: Mapped[str]
     unit_zh: Mapped[str | None]
+    weight_g: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[CreatedAt]
+    __table_args__ = (CheckConstraint("weight_g >= 0", name="weight"),)
 
 
 class Offer(Base):
@@ -61,6 +63,13 @@ class OfferTerms(Base):
     beneficiary_bp: Mapped[int]
     fees_bp: Mapped[int]
     beneficiary_fixed_minor: Mapped[int | None] = mapped_column(BigInteger)
+    # Per unit, like the fixed share of the beneficiary; ``stream_events.split`` says in which order they count.
+    farmer_fixed_minor: Mapped[int | None] = mapped_column(BigInteger)
+    beneficiary_cap_minor: Mapped[int | None] = mapped_column(BigInteger)
+    farmer_floor_minor: Mapped[int | None] = mapped_column(BigInteger)
+    fee_payer: Mapped[str] = mapped_column(server_default="platform")
+    # The tax that is in the price, in basis points of the price without it: shown, and the farmer's to pay.
+    tax_bp: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[CreatedAt]
     __table_args__ = (
         CheckConstraint("price_minor > 0", name="price"),
@@ -71,6 +80,17 @@ class OfferTerms(Base):
             name="shares",
         ),
         CheckConstraint("beneficiary_fixed_minor BETWEEN 0 AND price_minor", name="fixed"),
+        CheckConstraint(
+            "coalesce(farmer_fixed_minor, 0) >= 0"
+            " AND coalesce(farmer_fixed_minor, 0) + coalesce(beneficiary_fixed_minor, 0) <= price_minor",
+            name="farmer_fixed",
+        ),
+        CheckConstraint(
+            "beneficiary_cap_minor >= 0 AND farmer_floor_minor BETWEEN 0 AND price_minor",
+            name="bounds",
+        ),
+        CheckConstraint("fee_payer IN ('platform', 'farmer', 'beneficiary')", name="fee_payer"),
+        CheckConstraint("tax_bp BETWEEN 0 AND 10000", name="tax"),
     )
 
 

@@ -58,8 +58,13 @@ class Order(Base):
     refunded_minor: Mapped[Minor] = mapped_column(server_default="0")
     disputed_minor: Mapped[Minor] = mapped_column(server_default="0")
     fulfilment: Mapped[str] = mapped_column(server_default="NONE")
+    delivered_at: Mapped[datetime | None]
+    kind: Mapped[str] = mapped_column(server_default="goods")
+    shipping_minor: Mapped[Minor] = mapped_column(server_default="0")
     __table_args__ = (
         CheckConstraint("total_minor > 0", name="total"),
+        CheckConstraint("kind IN ('goods', 'gift')", name="kind"),
+        CheckConstraint("shipping_minor BETWEEN 0 AND total_minor", name="shipping"),
         CheckConstraint(
             "received_minor >= 0 AND refunded_minor BETWEEN 0 AND received_minor", name="money"
         ),
@@ -88,6 +93,43 @@ class OrderLine(Base):
     quantity: Mapped[int]
     amount_minor: Mapped[Minor]
     __table_args__ = (CheckConstraint("quantity > 0 AND amount_minor > 0", name="positive"),)
+
+
+class OrderGift(Base):
+    """Money in an order that buys nothing: a gift to a chosen cause, more than the price, or a rounded-up total."""
+
+    __tablename__ = "order_gifts"
+    order_id: Mapped[PrimaryId]
+    n: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    beneficiary_id: Mapped[Id]
+    amount_minor: Mapped[Minor]
+    __table_args__ = (
+        CheckConstraint("kind IN ('gift', 'extra', 'round_up')", name="kind"),
+        CheckConstraint("amount_minor > 0", name="amount"),
+    )
+
+
+class OrderMessage(Base):
+    """What a giver wants said, and whether it may be: personal data, erasable without touching the books.
+
+    ``display`` moves apart from money: ANONYMOUS, or PENDING_REVIEW with consent, then SHOWN or HIDDEN.
+    """
+
+    __tablename__ = "order_messages"
+    order_id: Mapped[PrimaryId] = mapped_column(ForeignKey("orders.id"))
+    name: Mapped[str | None]
+    message: Mapped[str | None]
+    dedication: Mapped[str | None]
+    display: Mapped[str] = mapped_column(server_default="ANONYMOUS")
+    consent_at: Mapped[datetime | None]
+    created_at: Mapped[CreatedAt]
+    __table_args__ = (
+        CheckConstraint(
+            "display IN ('ANONYMOUS', 'PENDING_REVIEW', 'SHOWN', 'HIDDEN')", name="display"
+        ),
+        CheckConstraint("display = 'ANONYMOUS' OR consent_at IS NOT NULL", name="consent"),
+    )
 
 
 class OrderTransition(Base):
@@ -128,6 +170,9 @@ class PayAttempt(Base):
     n: Mapped[int] = mapped_column(primary_key=True)
     state: Mapped[str]
     tries: Mapped[int] = mapped_column(server_default="1")
+    # How it is paid: in our page, or at Stripe's (a Checkout Session, whose PaymentIntent is learnt later).
+    way: Mapped[str] = mapped_column(server_default="page")
+    checkout_session_id: Mapped[str | None] = mapped_column(unique=True)
     payment_intent_id: Mapped[str | None] = mapped_column(unique=True)
     client_secret: Mapped[str | None]
     params: Mapped[dict[str, Any]] = mapped_column(JSONB)
@@ -140,6 +185,7 @@ class PayAttempt(Base):
             name="state",
         ),
         CheckConstraint("tries BETWEEN 1 AND 3", name="tries"),
+        CheckConstraint("way IN ('page', 'checkout')", name="way"),
         Index(
             "ix_pay_attempts_creating", "created_at", postgresql_where=text("state = 'CREATING'")
         ),
@@ -162,11 +208,16 @@ class StripeEvent(Base):
     __table_args__ = (
         CheckConstraint("state IN ('NEW', 'DONE', 'QUARANTINED')", name="state"),
         Index("ix_stripe_events_new", "received_at", postgresql_where=text("state = 'NEW'")),
+        Index(None, "object_id"),
     )
 
 
 class Refund(Base):
-    """A refund we asked Stripe for: recorded before the call, one per reason and order."""
+    """A refund we asked Stripe for: recorded before the call.
+
+    ``lines`` are the [sku, quantity, amount_minor] it takes back, ``gift_minor`` the part of its amount that is of
+    the order's gifts; with neither, it takes from all that is left in proportion.
+    """
 
     __tablename__ = "refunds"
     id: Mapped[PrimaryId]
@@ -176,10 +227,39 @@ class Refund(Base):
     reason: Mapped[str]
     state: Mapped[str] = mapped_column(server_default="CREATING")
     stripe_refund_id: Mapped[str | None] = mapped_column(unique=True)
+    lines: Mapped[list[Any]] = mapped_column(JSONB, server_default=text("'[]'"))
+    gift_minor: Mapped[Minor | None]
+    restock: Mapped[bool] = mapped_column(server_default=text("false"))
+    requested_by: Mapped[str | None]
     created_at: Mapped[CreatedAt]
     __table_args__ = (
         CheckConstraint("amount_minor > 0", name="amount"),
+        CheckConstraint("gift_minor BETWEEN 0 AND amount_minor", name="gift"),
         CheckConstraint("state IN ('CREATING', 'PENDING', 'SUCCEEDED', 'FAILED')", name="state"),
+    )
+
+
+class RefundRequest(Base):
+    """A shopper's wish to have an order, or a part of it, taken back; staff decide."""
+
+    __tablename__ = "refund_requests"
+    id: Mapped[PrimaryId]
+    order_id: Mapped[Id] = mapped_column(ForeignKey("orders.id"))
+    lines: Mapped[list[Any]] = mapped_column(JSONB, server_default=text("'[]'"))
+    reason: Mapped[str | None]
+    state: Mapped[str] = mapped_column(server_default="OPEN")
+    refund_id: Mapped[Id | None] = mapped_column(ForeignKey("refunds.id"))
+    created_at: Mapped[CreatedAt]
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[str | None]
+    __table_args__ = (
+        CheckConstraint("state IN ('OPEN', 'ACCEPTED', 'DECLINED', 'WITHDRAWN')", name="state"),
+        Index(
+            "uq_refund_requests_open",
+            "order_id",
+            unique=True,
+            postgresql_where=text("state = 'OPEN'"),
+        ),
     )
 
 
@@ -195,9 +275,15 @@ class LedgerTransaction(Base):
     order_id: Mapped[Id | None] = mapped_column(index=True)
     currency: Mapped[str] = mapped_column(String(3))
     lines: Mapped[list[Any]] = mapped_column(JSONB)
+    gifts: Mapped[int] = mapped_column(
+        server_default="0"
+    )  # +1 a gift begins or comes back, −1 it is undone.
     commitment: Mapped[str]
     posted_at: Mapped[CreatedAt]
-    __table_args__ = (UniqueConstraint("source_id", "kind"),)
+    __table_args__ = (
+        UniqueConstraint("source_id", "kind"),
+        CheckConstraint("gifts BETWEEN -1 AND 1", name="gifts"),
+    )
 
 
 class LedgerEntry(Base):
@@ -248,6 +334,9 @@ class Tally(Base):
     sales_minor: Mapped[Minor]
     orders: Mapped[int] = mapped_column(BigInteger)
     units: Mapped[int] = mapped_column(BigInteger)
+    gifts: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    gifts_minor: Mapped[Minor] = mapped_column(server_default="0")
+    matched_minor: Mapped[Minor] = mapped_column(server_default="0")
 
 
 class TallyHistory(Base):
@@ -260,4 +349,7 @@ class TallyHistory(Base):
     sales_minor: Mapped[Minor]
     orders: Mapped[int] = mapped_column(BigInteger)
     units: Mapped[int] = mapped_column(BigInteger)
+    gifts: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    gifts_minor: Mapped[Minor] = mapped_column(server_default="0")
+    matched_minor: Mapped[Minor] = mapped_column(server_default="0")
     at: Mapped[CreatedAt]

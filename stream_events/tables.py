@@ -1,8 +1,10 @@
 """Who takes part: campaigns, their streams, the people behind them and the keys they hold."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, String
+from sqlalchemy import CheckConstraint, ForeignKey, String, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stream_events.database import Base, CreatedAt, Id, Minor, PrimaryId
@@ -18,11 +20,51 @@ class Campaign(Base):
     currency: Mapped[str] = mapped_column(String(3))
     mode: Mapped[str]
     goal_minor: Mapped[Minor]
+    # What a gift may be (without a maximum: what can be charged at all), and who bears Stripe's fee for it.
+    gift_min_minor: Mapped[Minor] = mapped_column(server_default="0")
+    gift_max_minor: Mapped[Minor | None]
+    gift_fee_payer: Mapped[str] = mapped_column(server_default="platform")
+    payment_methods: Mapped[list[str]] = mapped_column(
+        ARRAY(String), server_default=text("'{card}'")
+    )
+    # Who sells and on which terms money goes back: shown on the page, on the order and in each mail.
+    seller: Mapped[str | None]
+    refund_terms: Mapped[str | None]
+    refund_terms_zh: Mapped[str | None]
     created_at: Mapped[CreatedAt]
     __table_args__ = (
         CheckConstraint("mode IN ('sandbox', 'live')", name="mode"),
         CheckConstraint("goal_minor >= 0", name="goal"),
+        CheckConstraint(
+            "gift_min_minor >= 0 AND gift_max_minor >= gift_min_minor", name="gift_bounds"
+        ),
+        CheckConstraint("gift_fee_payer IN ('platform', 'beneficiary')", name="gift_fee_payer"),
+        CheckConstraint(
+            "cardinality(payment_methods) > 0"
+            " AND payment_methods <@ ARRAY['card', 'alipay', 'wechat_pay']::varchar[]",
+            name="payment_methods",
+        ),
     )
+
+
+class CampaignCause(Base):
+    """A beneficiary that gifts in a campaign may go to, in the order they are offered in."""
+
+    __tablename__ = "campaign_causes"
+    campaign_id: Mapped[PrimaryId] = mapped_column(ForeignKey("campaigns.id"))
+    beneficiary_id: Mapped[PrimaryId] = mapped_column(ForeignKey("beneficiaries.id"))
+    position: Mapped[int]
+
+
+class AnsweredRequest(Base):
+    """What a staff request with an idempotency key was answered, so that a repeat gets the same and does nothing."""
+
+    __tablename__ = "answered_requests"
+    op: Mapped[bytes] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes]
+    status: Mapped[int]
+    answer: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    at: Mapped[CreatedAt]
 
 
 class Host(Base):
@@ -66,6 +108,9 @@ class Stream(Base):
     title_zh: Mapped[str | None]
     state: Mapped[str] = mapped_column(server_default="draft")
     goal_minor: Mapped[Minor]
+    shipping: Mapped[dict[str, Any]] = mapped_column(
+        JSONB, server_default=text("""'{"type": "free"}'""")
+    )
     opens_at: Mapped[datetime | None]
     live_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]

@@ -10,11 +10,27 @@ from typing import Final
 STRIPE_CLEARING: Final = "stripe/clearing"
 STRIPE_FEES: Final = "stripe/fees"
 PLATFORM_FEES: Final = "platform/fees"
+PLATFORM_SHIPPING: Final = "platform/shipping"  # What shoppers paid for the carrier.
+PLATFORM_PLEDGES: Final = "platform/pledges"  # What we promised of our own.
+DUE_BACK: Final = "platform/due_back"  # Money that sold nothing and is on its way back.
+BANK_CLEARING: Final = "bank/clearing"  # Money that moved outside Stripe.
 
 _FARMER: Final = "farmer"
 _BENEFICIARY: Final = "beneficiary"
-_FIXED: Final = frozenset({STRIPE_CLEARING, STRIPE_FEES, PLATFORM_FEES})
-_OWNED: Final = frozenset({_FARMER, _BENEFICIARY})
+_SPONSOR: Final = "sponsor"
+_PLEDGE: Final = "pledge"
+_FIXED: Final = frozenset(
+    {
+        STRIPE_CLEARING,
+        STRIPE_FEES,
+        PLATFORM_FEES,
+        PLATFORM_SHIPPING,
+        PLATFORM_PLEDGES,
+        DUE_BACK,
+        BANK_CLEARING,
+    }
+)
+_OWNED: Final = frozenset({_FARMER, _BENEFICIARY, _SPONSOR, _PLEDGE})
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
@@ -40,6 +56,16 @@ def farmer(farmer_id: str) -> str:
 def beneficiary(beneficiary_id: str) -> str:
     """Return the account of what has been raised for a beneficiary."""
     return _owned(_BENEFICIARY, beneficiary_id)
+
+
+def sponsor(match_id: str) -> str:
+    """Return the account of what a sponsor owes for a match."""
+    return _owned(_SPONSOR, match_id)
+
+
+def pledge(pledge_id: str) -> str:
+    """Return the account of what we owe on a standing pledge."""
+    return _owned(_PLEDGE, pledge_id)
 
 
 def parse(account: str) -> tuple[str, str]:

@@ -25,6 +25,17 @@ REFUND: Final = "refund"
 REFUND_FAILED: Final = "refund_failed"
 DISPUTE: Final = "dispute"
 REINSTATE: Final = "reinstate"
+DONATION: Final = "donation"
+DONATION_REFUND: Final = "donation_refund"
+DONATION_REFUND_FAILED: Final = "donation_refund_failed"
+DONATION_DISPUTE: Final = "donation_dispute"
+DONATION_REINSTATE: Final = "donation_reinstate"
+MATCH: Final = "match"
+MATCH_REVERSED: Final = "match_reversed"
+MATCH_RESTORED: Final = "match_restored"
+PLEDGE: Final = "pledge"
+PAYOUT: Final = "payout"
+SPONSOR_PAID: Final = "sponsor_paid"
 # Money that sold nothing (a second payment for one order, late money without stock) is owed back from its first
 # moment: its postings have kinds of their own and move neither the tally nor anybody's income.
 SURPLUS: Final = "surplus"
@@ -38,7 +49,13 @@ SALE_KINDS: Final = frozenset({CAPTURE, REFUND, REFUND_FAILED, DISPUTE, REINSTAT
 SURPLUS_KINDS: Final = frozenset(
     {SURPLUS, SURPLUS_REFUND, SURPLUS_REFUND_FAILED, SURPLUS_DISPUTE, SURPLUS_REINSTATE}
 )
-KINDS: Final = SALE_KINDS | SURPLUS_KINDS | {STRIPE_FEE}
+DONATION_KINDS: Final = frozenset(
+    {DONATION, DONATION_REFUND, DONATION_REFUND_FAILED, DONATION_DISPUTE, DONATION_REINSTATE}
+)
+MATCH_KINDS: Final = frozenset({MATCH, MATCH_REVERSED, MATCH_RESTORED})
+# Credits to beneficiaries in these are what was raised.
+RAISED_KINDS: Final = SALE_KINDS | DONATION_KINDS | MATCH_KINDS
+KINDS: Final = RAISED_KINDS | SURPLUS_KINDS | {STRIPE_FEE, PLEDGE, PAYOUT, SPONSOR_PAID}
 
 
 class PostingError(ValueError):

@@ -5,7 +5,12 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection
 
-import stream_events.tables  # noqa: F401 - imported, like the others, for the tables they declare
+import inventory.tables  # noqa: F401 - imported, like the others, for the tables they declare
+import orders.giving_tables
+import orders.mail.tables
+import orders.tables  # noqa: F401
+import realtime.tables  # noqa: F401
+import stream_events.tables  # noqa: F401
 from stream_events.database import Base, Database
 
 
