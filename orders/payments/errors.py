@@ -3,9 +3,13 @@
 # The names say what happened, and are caught as such; "Error" behind each would add nothing.
 # ruff: noqa: N818
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from orders.payments.facts import PaymentFact
+
+ListedKind: TypeAlias = Literal[
+    "payment_intents", "refunds", "events", "disputes", "checkout/sessions"
+]
 
 
 class PaymentError(Exception):
@@ -67,6 +71,6 @@ class Unreachable(PaymentError):
 class ListTruncated(PaymentError):
     """There was more to list than `pages_max` pages: what was not seen must not be taken for absent."""
 
-    def __init__(self, kind: Literal["payment_intents", "refunds", "events"]) -> None:
+    def __init__(self, kind: ListedKind) -> None:
         super().__init__(f"the list of {kind} goes on beyond the pages allowed")
         self.kind = kind

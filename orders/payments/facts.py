@@ -22,6 +22,7 @@ PAYMENT_STATUSES = frozenset(
 )
 # Nothing changes a PaymentIntent after these; any other status in a webhook may be long outdated.
 FINAL_STATUSES = frozenset({"succeeded", "canceled"})
+CHECKOUT_STATUSES = frozenset({"open", "complete", "expired"})
 
 T = TypeVar("T")
 
@@ -72,8 +73,45 @@ class RefundFact:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenFact:
+    """What the shopper chose to pay with.
+
+    `method` is card, alipay, wechat_pay, …; `fingerprint` is the same for the same card number, and None for
+    anything but a card.
+    """
+
+    fingerprint: str | None
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutFact:
+    """A Checkout Session at one moment; `status` is open, complete or expired.
+
+    `url` is where the shopper pays, while it is open. `complete` alone does not say that money came: `paid` does,
+    and the PaymentIntent, whose id is None until the shopper tried to pay.
+    """
+
+    session_id: str
+    status: str
+    paid: bool
+    url: str | None
+    payment_intent_id: str | None
+    expires_at: datetime
+    metadata: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        # Whoever has the URL can pay there; it must not reach a log by way of an error message.
+        return f"CheckoutFact({self.session_id}, {self.status})"
+
+
+@dataclass(frozen=True, slots=True)
 class DisputeFact:
-    """A dispute at one moment."""
+    """A dispute at one moment.
+
+    `fee_minor` is what the provider has charged us for it so far; None while it is unknown, and when that is in
+    another currency.
+    """
 
     dispute_id: str
     payment_intent_id: str | None
@@ -82,6 +120,7 @@ class DisputeFact:
     currency: str
     status: str
     created_at: datetime
+    fee_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +193,43 @@ def refund_fact(snapshot: Mapping[str, Any]) -> RefundFact:
 def dispute_fact(snapshot: Mapping[str, Any]) -> DisputeFact:
     """The fact in a Dispute object. Raises UnreadableSnapshotError."""
     _require_kind(snapshot, "dispute")
+    currency = _need(snapshot, "currency", str).upper()
     return DisputeFact(
         dispute_id=_need(snapshot, "id", str),
         payment_intent_id=_reference(snapshot, "payment_intent"),
         charge_id=_reference(snapshot, "charge"),
         amount_minor=_need_minor(snapshot, "amount"),
-        currency=_need(snapshot, "currency", str).upper(),
+        currency=currency,
         status=_need(snapshot, "status", str),
         created_at=_created_at(snapshot),
+        fee_minor=_dispute_fee_minor(snapshot, currency),
+    )
+
+
+def token_fact(snapshot: Mapping[str, Any]) -> TokenFact:
+    """The fact in a ConfirmationToken object. Raises UnreadableSnapshotError."""
+    _require_kind(snapshot, "confirmation_token")
+    preview = _need_mapping(snapshot, "payment_method_preview")
+    method = _need(preview, "type", str)
+    card = preview.get("card")
+    fingerprint = _may(card, "fingerprint", str) if isinstance(card, Mapping) else None
+    return TokenFact(fingerprint if method == "card" else None, method)
+
+
+def checkout_fact(snapshot: Mapping[str, Any]) -> CheckoutFact:
+    """The fact in a Checkout Session object. Raises UnreadableSnapshotError."""
+    _require_kind(snapshot, "checkout.session")
+    status = _need(snapshot, "status", str)
+    if status not in CHECKOUT_STATUSES:
+        raise UnreadableSnapshotError(f"a Checkout status unknown to us: {status[:40]!r}")
+    return CheckoutFact(
+        session_id=_need(snapshot, "id", str),
+        status=status,
+        paid=_need(snapshot, "payment_status", str) == "paid",
+        url=_may(snapshot, "url", str),
+        payment_intent_id=_reference(snapshot, "payment_intent"),
+        expires_at=_instant(snapshot, "expires_at"),
+        metadata=_metadata(snapshot),
     )
 
 
@@ -221,10 +289,14 @@ def _reference(snapshot: Mapping[str, Any], name: str) -> str | None:
 
 
 def _created_at(snapshot: Mapping[str, Any]) -> datetime:
+    return _instant(snapshot, "created")
+
+
+def _instant(snapshot: Mapping[str, Any], name: str) -> datetime:
     try:
-        return datetime.fromtimestamp(_need(snapshot, "created", int), UTC)
+        return datetime.fromtimestamp(_need(snapshot, name, int), UTC)
     except (OverflowError, OSError, ValueError) as error:
-        raise UnreadableSnapshotError("no instant under 'created'") from error
+        raise UnreadableSnapshotError(f"no instant under {name!r}") from error
 
 
 def _metadata(snapshot: Mapping[str, Any]) -> Mapping[str, str]:
@@ -249,3 +321,16 @@ def _fee_minor(snapshot: Mapping[str, Any], currency: str) -> int | None:
     if _need(balance, "currency", str).upper() != currency:
         return None
     return _need_minor(balance, "fee")
+
+
+def _dispute_fee_minor(snapshot: Mapping[str, Any], currency: str) -> int | None:
+    """The sum over what moved on our balance for the dispute; a fee that is given back is a negative one."""
+    moves = snapshot.get("balance_transactions")
+    if not isinstance(moves, list) or not moves or not all(isinstance(m, Mapping) for m in moves):
+        return None
+    if any(_need(move, "currency", str).upper() != currency for move in moves):
+        return None
+    fee_minor = sum(_need(move, "fee", int) for move in moves)
+    if fee_minor < 0:
+        raise UnreadableSnapshotError("more dispute fee given back than taken")
+    return fee_minor

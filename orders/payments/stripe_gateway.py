@@ -1,18 +1,9 @@
-"""The only module that touches the Stripe SDK, so that its traps are known in one place.
-
-Traps met in SDK 16.1: answers are StripeObjects, which are not mappings and cost 0.6 ms each to build (so calls
-go through `raw_request_async`, which gives the JSON); its httpx client blurs "never sent" and "answer lost",
-and costs ten times ours; with telemetry on it writes a file in the operator's home. It never retries here:
-who retries must first know what the call did.
-"""
+"""What we ask of Stripe: each method is one request (or one list), answered with small facts of our own."""
 
 import re
-import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, TypeVar, cast
-
-import stripe
+from typing import Any
 
 from orders.payments.errors import (
     Declined,
@@ -24,18 +15,25 @@ from orders.payments.errors import (
     Unreachable,
 )
 from orders.payments.facts import (
+    CheckoutFact,
+    DisputeFact,
     EventFact,
     PaymentFact,
     RefundFact,
-    UnreadableSnapshotError,
+    TokenFact,
+    checkout_fact,
+    dispute_fact,
     event_fact,
     payment_fact,
     refund_fact,
+    token_fact,
 )
-from orders.payments.kept_connections import AnswerLostError, KeptConnections, NotSentError
+from orders.payments.stripe_calls import StripeCalls
 
 __all__ = [
+    "CheckoutFact",
     "Declined",
+    "DisputeFact",
     "EventFact",
     "ListTruncated",
     "PaymentError",
@@ -44,91 +42,24 @@ __all__ = [
     "RefundFact",
     "Refused",
     "StripeGateway",
+    "TokenFact",
     "UnknownOutcome",
     "Unreachable",
 ]
 
-STRIPE_ORIGIN = "https://api.stripe.com"
-CONNECTIONS_MAX = 64
-CONNECT_TIMEOUT_S = 3.0
-PAGE_SIZE = 100
-RETRY_AFTER_MS = 1_000
-RETRY_AFTER_MS_MAX = 60_000
-
-Json: TypeAlias = Mapping[str, Any]
-T = TypeVar("T")
-
-_KEY = re.compile(r"(?:sk|rk)_(test|live)_[A-Za-z0-9_]+", re.ASCII)
-_OBJECT_ID = re.compile(r"[A-Za-z0-9_]{4,128}", re.ASCII)
+_OBJECT_ID = re.compile(r"[A-Za-z0-9_]{4,255}", re.ASCII)
 # Expanded, so that the fee is known with the payment whenever Stripe knows it by then.
 _WITH_FEE = ["latest_charge.balance_transaction"]
+# Of several sessions of one attempt the one that matters most: what was paid, then what can still be paid.
+_CHECKOUT_ORDER = ("complete", "open", "expired")
 
 
-class _Transport(stripe.HTTPClient):
-    """Carries the SDK's requests over our own connections, which tell unsent requests from lost answers."""
-
-    name = "kept_connections"
-
-    def __init__(self, origin: str, timeout_s: float, connections_max: int) -> None:
-        super().__init__()
-        self._origin = origin
-        self._connections = KeptConnections(
-            origin,
-            connections_max=connections_max,
-            timeout_s=timeout_s,
-            connect_timeout_s=min(CONNECT_TIMEOUT_S, timeout_s),
-            tls=ssl.create_default_context(cafile=stripe.ca_bundle_path),
-        )
-
-    async def request_async(
-        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
-    ) -> tuple[bytes, int, Mapping[str, str]]:
-        if not url.startswith(f"{self._origin}/"):
-            raise ValueError("a request that would leave the origin the gateway was built for")
-        target = url[len(self._origin) :]
-        body = (post_data or "").encode()
-        answer = await self._connections.request(method.upper(), target, headers, body)
-        return answer.body, answer.status, answer.headers
-
-    async def close_async(self) -> None:
-        await self._connections.aclose()
-
-
-class StripeGateway:
-    """Our calls to Stripe, each one request, answered with facts of our own.
+class StripeGateway(StripeCalls):
+    """Our calls to Stripe.
 
     Every method raises Unreachable, RateLimited, UnknownOutcome or Refused as `errors` defines them, and
-    Declined where a card is tried. `base_url` points at the sandbox; with a live key it is refused, because
-    a live key must be shown to nobody but Stripe. Raises ValueError for a key that is none.
+    Declined where a card is tried.
     """
-
-    def __init__(
-        self,
-        secret_key: str,
-        base_url: str | None = None,
-        timeout_s: float = 20.0,
-        connections_max: int = CONNECTIONS_MAX,
-    ) -> None:
-        key = _KEY.fullmatch(secret_key)
-        if key is None:
-            raise ValueError(
-                "a Stripe secret key starts with sk_test_, rk_test_, sk_live_ or rk_live_"
-            )
-        self.livemode = key[1] == "live"
-        if self.livemode and base_url is not None:
-            raise ValueError(
-                "a live Stripe key is never sent to another base_url than Stripe's own"
-            )
-        # Telemetry sends facts about the machine and keeps an id file in the operator's home.
-        stripe.enable_telemetry = False
-        origin = (base_url or STRIPE_ORIGIN).rstrip("/")
-        self._transport = _Transport(origin, timeout_s, connections_max)
-        self._client = stripe.StripeClient(
-            secret_key,
-            base_addresses={"api": origin},
-            http_client=self._transport,
-            max_network_retries=0,
-        )
 
     async def create_and_confirm(
         self,
@@ -141,26 +72,32 @@ class StripeGateway:
         metadata: Mapping[str, str],
         idempotency_key: str,
         return_url: str | None = None,
+        payment_method_types: Sequence[str] = ("card",),
     ) -> PaymentFact:
-        """Create the PaymentIntent of an order's attempt and try the card, in one call.
+        """Create the PaymentIntent of an order's attempt and try the token's method, in one call.
 
         Every parameter must be the one committed with the attempt: a repeat under the same key with others is
-        refused. Without `return_url` only payment methods that never leave our page are taken.
+        refused. A token of another method than `payment_method_types` is refused, and so is a method that leaves
+        our page (alipay) without `return_url`.
         The fact may say succeeded, processing or requires_action. Raises Declined.
         """
-        methods = {"enabled": True} | ({} if return_url else {"allow_redirects": "never"})
         params: dict[str, Any] = {
             "amount": amount_minor,
-            "automatic_payment_methods": methods,
             "confirm": True,
             "confirmation_token": confirmation_token,
             "currency": currency.lower(),
             "expand": _WITH_FEE,
-            "metadata": {**metadata, "order_id": order_id, "attempt": str(attempt)},
+            "metadata": _attempt_metadata(order_id, attempt, metadata),
+            **_methods(payment_method_types),
         }
         if return_url:
             params["return_url"] = return_url
         return await self._post("/v1/payment_intents", params, idempotency_key, payment_fact)
+
+    async def fetch_token(self, confirmation_token: str) -> TokenFact:
+        """Which method the shopper chose, and the fingerprint by which the same card is known again."""
+        path = f"/v1/confirmation_tokens/{_checked(confirmation_token)}"
+        return await self._call("get", path, {}, token_fact)
 
     async def confirm(
         self, payment_intent_id: str, confirmation_token: str, idempotency_key: str
@@ -198,6 +135,78 @@ class StripeGateway:
         }
         return await self._post("/v1/refunds", params, idempotency_key, refund_fact)
 
+    async def create_checkout(
+        self,
+        *,
+        order_id: str,
+        attempt: int,
+        amount_minor: int,
+        currency: str,
+        name: str,
+        expires_at: datetime,
+        success_url: str,
+        cancel_url: str,
+        payment_method_types: Sequence[str],
+        metadata: Mapping[str, str],
+        idempotency_key: str,
+    ) -> CheckoutFact:
+        """Open a page at Stripe where the shopper pays an order's attempt; `name` is all it tells of the order.
+
+        `expires_at` is 30 minutes to 24 hours ahead, on Stripe's clock. The PaymentIntent that the shopper makes there
+        carries the same metadata as that of `create_and_confirm`. "{CHECKOUT_SESSION_ID}" in a URL is filled in.
+        """
+        known = _attempt_metadata(order_id, attempt, metadata)
+        price = {
+            "currency": currency.lower(),
+            "product_data": {"name": name},
+            "unit_amount": amount_minor,
+        }
+        params: dict[str, Any] = {
+            # Left on, the shopper could be charged another amount in another currency.
+            "adaptive_pricing": {"enabled": False},
+            "cancel_url": cancel_url,
+            "client_reference_id": order_id,
+            "expires_at": _epoch_s(expires_at),
+            "line_items": [{"price_data": price, "quantity": 1}],
+            "metadata": known,
+            "mode": "payment",
+            "payment_intent_data": {"metadata": known},
+            "success_url": success_url,
+            **_methods(payment_method_types),
+        }
+        return await self._post("/v1/checkout/sessions", params, idempotency_key, checkout_fact)
+
+    async def fetch_checkout(self, session_id: str) -> CheckoutFact:
+        """The session as it is now."""
+        return await self._call("get", _session_path(session_id), {}, checkout_fact)
+
+    async def expire_checkout(self, session_id: str, idempotency_key: str) -> CheckoutFact:
+        """Make an open session unpayable for ever; only the returned `expired` proves that it is.
+
+        Raises Refused when it is complete, and also when it had expired before: fetch it to learn which.
+        """
+        path = f"{_session_path(session_id)}/expire"
+        return await self._post(path, {}, idempotency_key, checkout_fact)
+
+    async def find_checkout(
+        self,
+        order_id: str,
+        attempt: int,
+        created_gte: datetime,
+        *,
+        created_lt: datetime | None = None,
+        pages_max: int = 100,
+    ) -> CheckoutFact | None:
+        """The session of one attempt since `created_gte`: a complete one before an open before an expired one.
+
+        None means absent. Raises ListTruncated rather than call something absent that it did not look at.
+        """
+        wanted = _attempt_metadata(order_id, attempt, {})
+        params = {"created": _window(created_gte, created_lt)}
+        listed = self._list("checkout/sessions", params, pages_max, checkout_fact)
+        found = [fact async for fact in listed if wanted.items() <= fact.metadata.items()]
+        return min(found, key=lambda fact: _CHECKOUT_ORDER.index(fact.status), default=None)
+
     async def list_payment_intents(
         self, created_gte: datetime, *, created_lt: datetime | None = None, pages_max: int = 100
     ) -> AsyncIterator[PaymentFact]:
@@ -219,6 +228,21 @@ class StripeGateway:
         if payment_intent_id is not None:
             params["payment_intent"] = _checked(payment_intent_id)
         async for fact in self._list("refunds", params, pages_max, refund_fact):
+            yield fact
+
+    async def list_disputes(
+        self,
+        created_gte: datetime,
+        created_lt: datetime | None = None,
+        *,
+        payment_intent_id: str | None = None,
+        pages_max: int = 100,
+    ) -> AsyncIterator[DisputeFact]:
+        """Those created in the window, newest first. Raises ListTruncated."""
+        params: dict[str, Any] = {"created": _window(created_gte, created_lt)}
+        if payment_intent_id is not None:
+            params["payment_intent"] = _checked(payment_intent_id)
+        async for fact in self._list("disputes", params, pages_max, dispute_fact):
             yield fact
 
     async def list_events(
@@ -250,7 +274,7 @@ class StripeGateway:
         By listing, which is exact, and not by Stripe's search, which lags by minutes. Raises ListTruncated
         rather than call something absent that it did not look at.
         """
-        wanted = {"order_id": order_id, "attempt": str(attempt)}
+        wanted = _attempt_metadata(order_id, attempt, {})
         listed = self.list_payment_intents(created_gte, created_lt=created_lt, pages_max=pages_max)
         return tuple([fact async for fact in listed if wanted.items() <= fact.metadata.items()])
 
@@ -258,93 +282,22 @@ class StripeGateway:
         """Return if Stripe answers and takes our key."""
         await self._call("get", "/v1/balance", {}, len)
 
-    async def aclose(self) -> None:
-        """Close the kept connections."""
-        await self._transport.close_async()
 
-    async def _list(
-        self,
-        kind: Literal["payment_intents", "refunds", "events"],
-        params: Mapping[str, Any],
-        pages_max: int,
-        read: Callable[[Json], T],
-    ) -> AsyncIterator[T]:
-        def read_page(page: Json) -> tuple[list[T], str | None]:
-            facts = [read(found) for found in page["data"]]
-            return facts, page["data"][-1]["id"] if facts and page["has_more"] else None
-
-        cursor: dict[str, str] = {}
-        for _ in range(pages_max):
-            wanted = {**params, **cursor, "limit": PAGE_SIZE}
-            facts, last_id = await self._call("get", f"/v1/{kind}", wanted, read_page)
-            for fact in facts:
-                yield fact
-            if last_id is None:
-                return
-            cursor = {"starting_after": last_id}
-        raise ListTruncated(kind)
-
-    async def _post(
-        self, path: str, params: Json, idempotency_key: str, read: Callable[[Json], T]
-    ) -> T:
-        if not idempotency_key:
-            # The SDK would make one up, and a repeat would then be a second payment.
-            raise ValueError("a call that changes something needs an idempotency key of ours")
-        return await self._call("post", path, {**params, "idempotency_key": idempotency_key}, read)
-
-    async def _call(self, method: str, path: str, params: Json, read: Callable[[Json], T]) -> T:
-        try:
-            answer = await self._client.raw_request_async(method, path, **params)
-            return read(cast("Json", answer.data))
-        except NotSentError as error:
-            raise Unreachable(str(error)) from error
-        except AnswerLostError as error:
-            raise UnknownOutcome(str(error)) from error
-        except stripe.StripeError as error:
-            # The SDK's error carries the whole answer, client secret included; it must not reach a log.
-            raise _understood(error) from None
-        except (
-            UnicodeDecodeError,  # the SDK decodes an answer for its log even when it logs nothing
-            UnreadableSnapshotError,
-            LookupError,
-            TypeError,
-            AttributeError,
-        ) as error:
-            # Stripe did it and said so in words we cannot read: that is not a failure of the payment.
-            raise UnknownOutcome(f"unreadable answer: {type(error).__name__}") from error
+def _methods(payment_method_types: Sequence[str]) -> dict[str, Any]:
+    """The methods that are taken, and what Stripe wants to know besides: that WeChat Pay's code is shown on a page."""
+    params: dict[str, Any] = {"payment_method_types": list(payment_method_types)}
+    if "wechat_pay" in payment_method_types:
+        params["payment_method_options"] = {"wechat_pay": {"client": "web"}}
+    return params
 
 
-def _understood(error: stripe.StripeError) -> PaymentError:
-    """What the SDK's error means to a caller of ours."""
-    status = error.http_status or 0
-    headers = error.headers or {}
-    if isinstance(error, stripe.RateLimitError):
-        return RateLimited(_retry_after_ms(headers))
-    # 424 is a failure behind Stripe, and 2xx here an answer that could not be read: neither says "not done".
-    if status >= 500 or status in (409, 424) or status < 400:
-        replayed = str(headers.get("idempotent-replayed", "")).lower() == "true"
-        return UnknownOutcome(f"status {status}", key_spent=replayed and status >= 500)
-    body = error.json_body if isinstance(error.json_body, Mapping) else {}
-    details = body.get("error")
-    details = details if isinstance(details, Mapping) else {}
-    shown = details.get("payment_intent")
-    try:
-        fact = payment_fact(shown) if isinstance(shown, Mapping) else None
-    except UnreadableSnapshotError:
-        return UnknownOutcome(f"status {status} with an unreadable PaymentIntent")
-    if status == 402 and fact is not None:
-        return Declined(fact)
-    code = details.get("code") or details.get("type") or f"http_{status}"
-    if status in (401, 403):
-        code = "authentication_error"
-    return Refused(str(code), error.user_message or "", fact)
+def _attempt_metadata(order_id: str, attempt: int, metadata: Mapping[str, str]) -> dict[str, str]:
+    """By these members a payment finds its order again; nobody's own metadata may replace them."""
+    return {**metadata, "order_id": order_id, "attempt": str(attempt)}
 
 
-def _retry_after_ms(headers: Mapping[str, str]) -> int:
-    given = str(headers.get("retry-after", ""))
-    if not (given.isascii() and given.isdecimal() and len(given) < 6):
-        return RETRY_AFTER_MS
-    return min(max(int(given) * 1000, RETRY_AFTER_MS), RETRY_AFTER_MS_MAX)
+def _session_path(session_id: str) -> str:
+    return f"/v1/checkout/sessions/{_checked(session_id)}"
 
 
 def _checked(object_id: str) -> str:
@@ -355,6 +308,10 @@ def _checked(object_id: str) -> str:
 
 def _window(created_gte: datetime, created_lt: datetime | None) -> dict[str, int]:
     bounds = {"gte": created_gte} | ({"lt": created_lt} if created_lt else {})
-    if any(instant.tzinfo is None for instant in bounds.values()):
+    return {name: _epoch_s(instant) for name, instant in bounds.items()}
+
+
+def _epoch_s(instant: datetime) -> int:
+    if instant.tzinfo is None:
         raise ValueError("a naive datetime does not say which instant it means")
-    return {name: int(instant.timestamp()) for name, instant in bounds.items()}
+    return int(instant.timestamp())

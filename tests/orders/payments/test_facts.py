@@ -6,10 +6,12 @@ import pytest
 
 from orders.payments.facts import (
     UnreadableSnapshotError,
+    checkout_fact,
     dispute_fact,
     event_fact,
     payment_fact,
     refund_fact,
+    token_fact,
 )
 
 INTENT: dict[str, Any] = {
@@ -101,6 +103,91 @@ def test_refunds_and_disputes_are_read() -> None:
     assert (dispute.dispute_id, dispute.status, dispute.amount_minor) == ("dp_1", "lost", 100)
     with pytest.raises(UnreadableSnapshotError):
         dispute_fact(REFUND)
+
+
+DISPUTE = REFUND | {"object": "dispute", "id": "dp_1", "status": "lost"}
+
+
+@pytest.mark.parametrize(
+    ("moves", "fee_minor"),
+    [
+        (None, None),
+        ([], None),
+        (["txn_1"], None),
+        ([{"currency": "usd", "fee": 1_500}], None),
+        ([{"currency": "cny", "fee": 1_500}], 1_500),
+        ([{"currency": "cny", "fee": 1_500}, {"currency": "cny", "fee": 0}], 1_500),
+        ([{"currency": "cny", "fee": 1_500}, {"currency": "cny", "fee": -1_500}], 0),
+    ],
+)
+def test_the_dispute_fee_is_known_only_in_the_same_currency(
+    moves: object, fee_minor: int | None
+) -> None:
+    assert dispute_fact(DISPUTE | {"balance_transactions": moves}).fee_minor == fee_minor
+
+
+@pytest.mark.parametrize(
+    "move", [{"fee": 1}, {"currency": "cny", "fee": "1"}, {"currency": "cny", "fee": -1}]
+)
+def test_an_odd_dispute_fee_is_refused(move: dict[str, object]) -> None:
+    with pytest.raises(UnreadableSnapshotError):
+        dispute_fact(DISPUTE | {"balance_transactions": [move]})
+
+
+CHECKOUT: dict[str, Any] = {
+    "object": "checkout.session",
+    "id": "cs_test_1",
+    "status": "open",
+    "payment_status": "unpaid",
+    "url": "https://checkout.example/1",
+    "payment_intent": None,
+    "expires_at": 1_800_000_000,
+    "metadata": {"order_id": "ord_1"},
+}
+
+
+def test_a_checkout_is_read() -> None:
+    fact = checkout_fact(CHECKOUT)
+    assert (fact.session_id, fact.status, fact.paid) == ("cs_test_1", "open", False)
+    assert (fact.url, fact.payment_intent_id) == ("https://checkout.example/1", None)
+    assert fact.expires_at.isoformat() == "2027-01-15T08:00:00+00:00"
+    assert "https" not in repr(fact)
+    paid = CHECKOUT | {"status": "complete", "payment_status": "paid", "url": None}
+    fact = checkout_fact(paid | {"payment_intent": {"id": "pi_1"}})
+    assert (fact.paid, fact.url, fact.payment_intent_id) == (True, None, "pi_1")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"object": "payment_intent"},
+        {"id": None},
+        {"status": "paid"},
+        {"status": None},
+        {"payment_status": None},
+        {"url": 1},
+        {"payment_intent": 1},
+        {"expires_at": None},
+        {"expires_at": 10**30},
+        {"metadata": {"order_id": 1}},
+    ],
+)
+def test_an_odd_checkout_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(UnreadableSnapshotError):
+        checkout_fact(CHECKOUT | changes)
+
+
+def test_a_token_is_read() -> None:
+    def read(preview: object) -> tuple[str | None, str]:
+        fact = token_fact({"object": "confirmation_token", "payment_method_preview": preview})
+        return fact.fingerprint, fact.method
+
+    assert read({"type": "card", "card": {"fingerprint": "abc"}}) == ("abc", "card")
+    assert read({"type": "card", "card": {}}) == (None, "card")
+    assert read({"type": "alipay", "alipay": {}}) == (None, "alipay")
+    for odd in (None, {}, {"type": 1}, {"type": "card", "card": {"fingerprint": 1}}):
+        with pytest.raises(UnreadableSnapshotError):
+            read(odd)
 
 
 @pytest.mark.parametrize(
