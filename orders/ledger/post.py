@@ -7,7 +7,7 @@ not a check before it. Numbers and totals are the sealer's work, so that posting
 import json
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,21 +67,26 @@ class Posting:
     """One outside fact as entries: debit > 0, credit < 0. Entries of one account are added up.
 
     ``lines`` are the (sku, quantity) whose sale this fact begins or undoes; its kind says which of the two.
+    ``gifts`` is 1 where a gift begins or comes back, −1 where it is undone. What is of no order has no
+    ``order_id``, and the campaign's id as its stream unless it is of one.
     """
 
     campaign_id: str
     stream_id: str
     kind: str
     source_id: str
-    order_id: str
+    order_id: str | None
     currency: str
     entries: Sequence[tuple[str, int]]
     lines: Sequence[tuple[str, int]] = ()
+    gifts: int = 0
 
     def amounts(self) -> list[tuple[str, int]]:
         """Return one non-zero amount an account, sorted by account; raise ``PostingError`` unless they balance."""
         if self.kind not in KINDS:
             raise PostingError(f"{self.kind!r} is no kind of posting.")
+        if self.gifts and self.kind not in DONATION_KINDS:
+            raise PostingError(f"{self.kind} is of no gift.")
         sums: defaultdict[str, int] = defaultdict(int)
         for account, amount_minor in self.entries:
             accounts.parse(account)
@@ -105,13 +110,16 @@ async def post(
     stream_id: str,
     kind: str,
     source_id: str,
-    order_id: str,
+    order_id: str | None,
     currency: str,
     entries: Sequence[tuple[str, int]],
     lines: Sequence[tuple[str, int]] = (),
+    gifts: int = 0,
 ) -> bool:
     """Post one fact; False when (source_id, kind) was posted before, and then nothing is written."""
-    posting = Posting(campaign_id, stream_id, kind, source_id, order_id, currency, entries, lines)
+    posting = Posting(
+        campaign_id, stream_id, kind, source_id, order_id, currency, entries, lines, gifts
+    )
     return (await post_many(sql, [posting]))[0]
 
 
@@ -125,7 +133,8 @@ async def post_many(sql: AsyncSession, postings: Sequence[Posting]) -> list[bool
     if len(postings) > POSTINGS_MAX:
         raise PostingError(f"At most {POSTINGS_MAX} facts can be posted at once.")
     amounts = [posting.amounts() for posting in postings]
-    salts = await _salts(sql, sorted({posting.order_id for posting in postings}))
+    of_orders = {posting.order_id for posting in postings if posting.order_id is not None}
+    salts = await _salts(sql, sorted(of_orders)) if of_orders else {}
     # Sorted, so that what was posted together is sealed in the order it was given in.
     ids = sorted(new_id("txn") for _ in postings)
     posted = await _insert_transactions(sql, ids, postings, salts)
@@ -171,12 +180,18 @@ async def _insert_transactions(
             "orders": [posting.order_id for posting in postings],
             "currencies": [posting.currency for posting in postings],
             "lines": [json.dumps([list(line) for line in posting.lines]) for posting in postings],
-            "commitments": [
-                commit(salts[posting.order_id], posting.order_id) for posting in postings
-            ],
+            "gifts": [posting.gifts for posting in postings],
+            "commitments": [_commitment(posting, salts) for posting in postings],
         },
     )
     return set(rows.scalars())
+
+
+def _commitment(posting: Posting, salts: Mapping[str, bytes]) -> str:
+    """Return what stands for the order; where there is none, for the fact, under a salt that nobody keeps."""
+    if posting.order_id is None:
+        return commit(os.urandom(SALT_BYTES), posting.source_id)
+    return commit(salts[posting.order_id], posting.order_id)
 
 
 _INSERT_SALTS = text("""
@@ -189,13 +204,14 @@ _READ_SALTS = text(
 )
 _INSERT_TRANSACTIONS = text("""
 INSERT INTO ledger_transactions
-    (id, campaign_id, stream_id, kind, source_id, order_id, currency, lines, commitment)
-SELECT u.id, u.campaign_id, u.stream_id, u.kind, u.source_id, u.order_id, u.currency, CAST(u.lines AS jsonb), u.commitment
+    (id, campaign_id, stream_id, kind, source_id, order_id, currency, lines, gifts, commitment)
+SELECT u.id, u.campaign_id, u.stream_id, u.kind, u.source_id, u.order_id, u.currency, CAST(u.lines AS jsonb), u.gifts,
+       u.commitment
 FROM unnest(
     CAST(:ids AS text[]), CAST(:campaigns AS text[]), CAST(:streams AS text[]), CAST(:kinds AS text[]),
     CAST(:sources AS text[]), CAST(:orders AS text[]), CAST(:currencies AS text[]), CAST(:lines AS text[]),
-    CAST(:commitments AS text[])
-) AS u (id, campaign_id, stream_id, kind, source_id, order_id, currency, lines, commitment)
+    CAST(:gifts AS int[]), CAST(:commitments AS text[])
+) AS u (id, campaign_id, stream_id, kind, source_id, order_id, currency, lines, gifts, commitment)
 ON CONFLICT (source_id, kind) DO NOTHING
 RETURNING id
 """)

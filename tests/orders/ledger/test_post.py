@@ -1,12 +1,21 @@
 """Posting is the only pen in the books: balanced, once a fact, and never in anybody's name."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from orders.ledger.leaf import commit
-from orders.ledger.post import CAPTURE, REFUND, Posting, PostingError, post_many
+from orders.ledger.leaf import commit, digest_source
+from orders.ledger.post import (
+    CAPTURE,
+    DONATION,
+    PLEDGE,
+    REFUND,
+    Posting,
+    PostingError,
+    post_many,
+)
 from stream_events.database import Database
 from tests.factories import Sale
 from tests.orders.payers import Placed, place, rows, run
@@ -129,3 +138,32 @@ async def test_what_is_posted_cannot_be_changed_or_taken_out(
     for statement in (f"UPDATE {table} SET {column}", f"DELETE FROM {table}"):
         with pytest.raises(IntegrityError, match="append-only"):
             await run(database, statement)
+
+
+async def test_what_is_of_no_order_is_posted_under_a_salt_that_nobody_keeps(
+    database: Database, sale: Sale
+) -> None:
+    entries = [("platform/pledges", 7), ("pledge/plg_1", -7)]
+    made = Posting(
+        sale.campaign_id, sale.campaign_id, PLEDGE, "plg_1:0", None, sale.currency, entries
+    )
+    async with database.begin() as sql:
+        assert await post_many(sql, [made]) == [True]
+    assert await rows(database, "SELECT count(*) FROM order_salts") == [(0,)]
+    [(order_id, commitment)] = await rows(
+        database, "SELECT order_id, commitment FROM ledger_transactions"
+    )
+    assert order_id is None
+    assert len(commitment) == 64
+    assert commitment != digest_source("plg_1:0")
+
+
+async def test_gifts_are_counted_on_gifts_alone(database: Database, sale: Sale) -> None:
+    placed = await place(database, sale)
+    gift = replace(posting(placed, kind=DONATION), lines=(), gifts=1)
+    async with database.begin() as sql:
+        await post_many(sql, [gift, posting(placed)])
+    found = await rows(database, "SELECT kind, gifts FROM ledger_transactions ORDER BY kind")
+    assert found == [("capture", 0), ("donation", 1)]
+    with pytest.raises(PostingError, match="gift"):
+        replace(posting(placed), gifts=1).amounts()
