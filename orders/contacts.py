@@ -10,8 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.lifecycle import RELEASED, FulfilmentState, OrderState
 from orders.locks import lock_orders
+from orders.order_links import is_own
 from orders.schemas import ContactIn
 from orders.tables import Order, OrderContact
+from stream_events.access import Caller
 from stream_events.database import Database
 from stream_events.errors import Problem, not_found
 
@@ -20,11 +22,11 @@ _CLOSED = RELEASED | {OrderState.REFUND_PENDING, OrderState.REFUNDED, OrderState
 
 
 async def give_contact(
-    database: Database, order_id: str, shopper_id: str, contact: ContactIn
+    database: Database, order_id: str, caller: Caller, contact: ContactIn
 ) -> None:
     """Keep (or correct) where an order goes to, as long as it has not been packed."""
     async with database.begin() as sql:
-        order = await _own_order(sql, order_id, shopper_id)
+        order = await _own_order(sql, order_id, caller)
         if OrderState(order.state) in _CLOSED or order.fulfilment != FulfilmentState.NONE:
             raise Problem(409, "contact_closed", "It is too late to change where this order goes.")
         values = contact.model_dump()
@@ -32,10 +34,10 @@ async def give_contact(
         await sql.execute(statement.on_conflict_do_update(index_elements=["order_id"], set_=values))
 
 
-async def erase_contact(database: Database, order_id: str, shopper_id: str) -> None:
+async def erase_contact(database: Database, order_id: str, caller: Caller) -> None:
     """Forget where an order goes to. Doing it twice is no mistake; a parcel under way still needs it."""
     async with database.begin() as sql:
-        order = await _own_order(sql, order_id, shopper_id)
+        order = await _own_order(sql, order_id, caller)
         if order.fulfilment == FulfilmentState.PACKED:
             raise Problem(
                 409, "contact_in_use", "The parcel is packed and still needs its address."
@@ -43,8 +45,8 @@ async def erase_contact(database: Database, order_id: str, shopper_id: str) -> N
         await sql.execute(delete(OrderContact).where(OrderContact.order_id == order_id))
 
 
-async def _own_order(sql: AsyncSession, order_id: str, shopper_id: str) -> Order:
+async def _own_order(sql: AsyncSession, order_id: str, caller: Caller) -> Order:
     found = await lock_orders(sql, [order_id])
-    if not found or found[0].shopper_id != shopper_id:
+    if not found or not is_own(found[0], caller):
         raise not_found("order")
     return found[0]

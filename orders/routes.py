@@ -1,69 +1,45 @@
-"""Orders over HTTP, after they were placed: how they stand, where they go, paying them, and what Stripe tells us.
+"""Orders over HTTP, after they were placed: how they stand, where they go, and what Stripe tells us.
 
-Placing itself is the one hot route and stands apart (``orders.place_route``). An order that is not the caller's
+Placing itself is the one hot route and stands apart (``orders.place_route``), and so does paying
+(``orders.payment_routes``). An order that is not the caller's
 does not exist for them.
 """
 
 import time
-from typing import Annotated, Final, cast
+from typing import Annotated, Final
 
 import structlog
 from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy import select
 
 from orders.contacts import erase_contact, give_contact
+from orders.order_links import own_orders
 from orders.order_view import show_orders
-from orders.payments.pace import Pace
-from orders.payments.pay import Payer, pay
-from orders.payments.stripe_gateway import StripeGateway
+from orders.payment_routes import router as payment_router
 from orders.payments.webhook_signature import SignatureError, verify
-from orders.payments.webhooks import BODY_BYTES_MAX, Inbox, read_body, read_event
-from orders.schemas import ContactIn, OrderOut, OrderPath, PayIn, PayOut
+from orders.payments.webhooks import BODY_BYTES_MAX, read_body, read_event
+from orders.requests import Owner, Reader, Shopper, inbox_of, pace_of, small_router
+from orders.schemas import ContactIn, OrderOut, OrderPath
 from orders.tables import Order
 from stream_events.access import Caller, Role, allow
 from stream_events.batching import Closed, QueueFull
 from stream_events.errors import Problem, not_found, problems, unavailable
 from stream_events.paging import Listing, Paged, read_page
 from stream_events.requests import database_of
-from stream_events.tables import Stream
 
 log = structlog.get_logger(__name__)
 
-JSON_BYTES_MAX: Final = 16 * 1024
-
 router: Final = APIRouter(prefix="/v1", tags=["orders"])
-_small: Final = APIRouter(max_body_size=JSON_BYTES_MAX)
+_small: Final = small_router()
 
-Shopper = Annotated[Caller, Depends(allow(Role.SHOPPER))]
-Reader = Annotated[Caller, Depends(allow(Role.SHOPPER, Role.OPERATOR, Role.HOST))]
 Anyone = Annotated[Caller, Depends(allow(Role.PUBLIC))]
-
-
-def pace_of(request: Request) -> Pace:
-    """Return the shared budget of Stripe calls."""
-    return cast("Pace", request.state.pace)
-
-
-def stripe_of(request: Request) -> StripeGateway:
-    """Return the way to Stripe, or to the sandbox."""
-    return cast("StripeGateway", request.state.stripe)
-
-
-def inbox_of(request: Request) -> Inbox:
-    """Return the way into the stored events."""
-    return cast("Inbox", request.state.inbox)
 
 
 @_small.get("/orders/{order_id}", responses=problems(401, 403, 404, 422))
 async def get_order(request: Request, caller: Reader, order_id: OrderPath) -> OrderOut:
     """Read how an order stands: its place in the queue, until when it can be paid, how the payment goes."""
     rate_per_s = await pace_of(request).rate_per_s()
-    wanted = select(Order).where(Order.id == order_id)
-    if caller.role is Role.SHOPPER:
-        wanted = wanted.where(Order.shopper_id == caller.id)
-    elif caller.role is Role.HOST:
-        wanted = wanted.join(Stream, Stream.id == Order.stream_id)
-        wanted = wanted.where(Stream.host_id == caller.host_id)
+    wanted = select(Order).where(Order.id == order_id, own_orders(caller))
     async with database_of(request).begin() as sql:
         order = await sql.scalar(wanted)
         if order is None:
@@ -89,27 +65,18 @@ async def list_orders(request: Request, caller: Shopper, page: Paged) -> Listing
     responses=problems(400, 401, 403, 404, 409, 413, 422),
 )
 async def put_contact(
-    request: Request, caller: Shopper, order_id: OrderPath, body: ContactIn
+    request: Request, caller: Owner, order_id: OrderPath, body: ContactIn
 ) -> None:
     """Say (or correct) where the order goes, any time until it is packed."""
-    await give_contact(database_of(request), order_id, caller.id, body)
+    await give_contact(database_of(request), order_id, caller, body)
 
 
 @_small.delete(
     "/orders/{order_id}/contact", status_code=204, responses=problems(401, 403, 404, 409, 422)
 )
-async def delete_contact(request: Request, caller: Shopper, order_id: OrderPath) -> None:
+async def delete_contact(request: Request, caller: Owner, order_id: OrderPath) -> None:
     """Erase name, contact and address of the order."""
-    await erase_contact(database_of(request), order_id, caller.id)
-
-
-@_small.post(
-    "/orders/{order_id}/pay", responses=problems(400, 401, 403, 404, 409, 410, 413, 422, 503)
-)
-async def pay_order(request: Request, caller: Shopper, order_id: OrderPath, body: PayIn) -> PayOut:
-    """Pay an order whose turn it is. `checking` is no failure: ask for the order again in a moment."""
-    payer = Payer(order_id, caller.id, body.confirmation_token)
-    return await pay(database_of(request), stripe_of(request), pace_of(request), payer)
+    await erase_contact(database_of(request), order_id, caller)
 
 
 @router.post(
@@ -144,3 +111,4 @@ async def receive_stripe_event(request: Request, _caller: Anyone) -> Response:
 
 
 router.include_router(_small)
+router.include_router(payment_router)

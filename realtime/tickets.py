@@ -27,6 +27,7 @@ TICKET_S: Final = 60
 KINDS_OF: Final[dict[Role, tuple[str, ...]]] = {
     Role.PUBLIC: ("shop",),
     Role.SHOPPER: ("shop",),
+    Role.HOLDER: ("shop",),
     Role.FARMER: ("farmer", "shop"),
     Role.OVERLAY: ("overlay",),
     Role.HOST: ("console", "overlay", "shop"),

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
 import inventory.routes
+import orders.owner_routes
 import orders.place_route
 import orders.routes
 import realtime.routes
@@ -84,6 +85,7 @@ def create_app(settings: Settings) -> ASGIApp:
         inventory.routes,
         orders.place_route,
         orders.routes,
+        orders.owner_routes,
         realtime.routes,
         health,
     ):

@@ -1,8 +1,9 @@
 """Who may call what: principals, their keys, and the rule that every route names its callers.
 
 Operators, hosts, farmers and overlays prove themselves with a 256-bit random key of which we keep the SHA-256.
-Shoppers carry a token of their id and our MAC, checked without any I/O, because a rush is made of them. Whatever
-is wrong with a credential, the answer is the same.
+Shoppers carry a token of their id and our MAC, checked without any I/O, because a rush is made of them; whoever
+holds an order's secret link carries a token of that order. Whatever is wrong with a credential, the answer is the
+same.
 """
 
 import hashlib
@@ -29,21 +30,28 @@ KEY_BYTES = 32
 SIGNATURE_BYTES = 16
 TOKEN_CHARS_MAX = 512
 
+_SHOPPER = "shopper"
+_ORDER = "order"
+
 
 class Role(StrEnum):
-    """The kinds of callers. ``PUBLIC`` is a caller without a credential."""
+    """The kinds of callers. ``PUBLIC`` is a caller without a credential.
+
+    A ``HOLDER`` holds the secret link of one order: its id is the order's, and it may touch nothing else.
+    """
 
     OPERATOR = "operator"
     HOST = "host"
     FARMER = "farmer"
     OVERLAY = "overlay"
     SHOPPER = "shopper"
+    HOLDER = "holder"
     PUBLIC = "public"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling: a principal with what it belongs to, a shopper by id, or the public."""
+    """Who is calling: a principal with what it belongs to, a shopper or an order by id, or the public."""
 
     id: str
     role: Role
@@ -56,7 +64,7 @@ PUBLIC = Caller("", Role.PUBLIC)
 
 _BEARER = HTTPBearer(
     auto_error=False,
-    description="A key (`se_…`) of an operator, host, farmer or overlay, or a shopper's token.",
+    description="A key (`se_…`) of an operator, host, farmer or overlay, a shopper's token, or an order's.",
 )
 
 
@@ -97,7 +105,12 @@ class Signer:
 def new_shopper(signer: Signer) -> tuple[str, str]:
     """Return a fresh shopper id and the token that proves it."""
     shopper_id = new_id("shp")
-    return shopper_id, signer.sign("shopper", shopper_id)
+    return shopper_id, signer.sign(_SHOPPER, shopper_id)
+
+
+def order_token(signer: Signer, order_id: str) -> str:
+    """Return the token that lets whoever holds it act for this one order, and for nothing else."""
+    return signer.sign(_ORDER, order_id)
 
 
 def bearer(header: str | None) -> str | None:
@@ -120,9 +133,12 @@ async def caller_of(authorization: str | None, signer: Signer, database: Databas
     token = bearer(authorization)
     if token is None:
         raise unauthorized()
-    shopper_id = signer.read("shopper", token)
+    shopper_id = signer.read(_SHOPPER, token)
     if shopper_id is not None:
         return Caller(shopper_id, Role.SHOPPER)
+    order_id = signer.read(_ORDER, token)
+    if order_id is not None:
+        return Caller(order_id, Role.HOLDER)
     digest = hashlib.sha256(token.encode()).digest()
     async with database.begin() as sql:
         row = (

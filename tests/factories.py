@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory.tables import Offer, OfferTerms, Product, Stock, StreamGate
-from stream_events.access import Role, Signer, create_principal, new_shopper
+from stream_events.access import Role, Signer, create_principal, new_shopper, order_token
 from stream_events.database import Base, Database
 from stream_events.ids import new_id
 from stream_events.tables import Beneficiary, Campaign, Farmer, Host, Stream
@@ -39,6 +39,7 @@ class Sale:
     overlay_key: str = field(repr=False)
     shopper_id: str
     shopper_token: str = field(repr=False)
+    holder_key: str = field(repr=False)  # the secret link of some order that nobody placed
     sku: str = SKU
     total: int = 100
     price_minor: int = 2990
@@ -201,6 +202,7 @@ async def seed_sale(
         overlay_key=overlay_key,
         shopper_id=shopper_id,
         shopper_token=shopper_token,
+        holder_key=order_token(signer, new_id("ord")),
         sku=sku,
         total=total,
     )

@@ -27,7 +27,7 @@ from stream_events.ids import new_id
 from stream_events.tables import Key, Principal
 from tests.factories import Sale, bearer, seed_sale
 
-ROLES = ("operator", "host", "farmer", "overlay", "shopper", "public")
+ROLES = ("operator", "host", "farmer", "overlay", "shopper", "holder", "public")
 # FastAPI's own route to the API's description, which is meant for everybody.
 OPEN_BY_DESIGN = {"/openapi.json"}
 
@@ -134,6 +134,12 @@ RULES = (
     Rule("POST", "/v1/streams/{stream_id}/offers/{sku}/stock", STAFF, {"add": 1}, owned=("host",)),
     Rule(
         "POST",
+        "/v1/splits/preview",
+        STAFF,
+        {"price_minor": 1990, "farmer_bp": 8000, "beneficiary_bp": 1500, "fees_bp": 500},
+    ),
+    Rule(
+        "POST",
         "/v1/products",
         ("operator",),
         {"farmer_id": "{farmer}", "sku": "NEW-1", "name": "A", "unit": "bag"},
@@ -155,7 +161,7 @@ RULES = (
     ),
     Rule("DELETE", "/v1/principals/{principal_id}/keys", STAFF, owned=("host",), status=204),
     Rule("DELETE", "/v1/principals/{principal_id}", STAFF, owned=("host",), status=204),
-    Rule("GET", "/v1/me", ROLES[:-1]),
+    Rule("GET", "/v1/me", ROLES[:-2]),
     Rule("POST", "/v1/shoppers", ROLES, status=201),
 )
 

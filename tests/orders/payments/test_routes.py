@@ -137,9 +137,9 @@ async def test_somebody_elses_order_does_not_exist(
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("GET", "", {"shopper", "operator", "host"}),
-        ("PUT", "/contact", {"shopper"}),
-        ("DELETE", "/contact", {"shopper"}),
+        ("GET", "", {"shopper", "holder", "operator", "host"}),
+        ("PUT", "/contact", {"shopper", "holder"}),
+        ("DELETE", "/contact", {"shopper", "holder"}),
         ("POST", "/pay", {"shopper"}),
     ],
 )
@@ -147,7 +147,7 @@ async def test_who_may_call_what(
     api: httpx.AsyncClient, counter: Counter, method: str, path: str, allowed: set[str]
 ) -> None:
     order_id = await counter.place()
-    for role in ("public", "shopper", "operator", "host", "farmer", "overlay"):
+    for role in ("public", "shopper", "holder", "operator", "host", "farmer", "overlay"):
         answer = await api.request(
             method, f"/v1/orders/{order_id}{path}", headers=counter.sale.auth(role)
         )
