@@ -18,6 +18,7 @@ from inventory.schemas import (
     OfferAnswer,
     OfferTermsBody,
     SkuPath,
+    SplitAnswer,
     StockAnswer,
     StockChange,
 )
@@ -29,7 +30,7 @@ from stream_events.ids import new_id
 from stream_events.money import MoneyError, require_chargeable
 from stream_events.requests import database_of
 from stream_events.schemas import StreamPath
-from stream_events.split import ShareRule, SplitError, split
+from stream_events.split import ShareRule, SplitError, one_unit
 from stream_events.streams import illegal_state, own_stream
 from stream_events.tables import Beneficiary, Campaign, Stream
 
@@ -49,6 +50,11 @@ _TERMS: Final = (
     "beneficiary_bp",
     "fees_bp",
     "beneficiary_fixed_minor",
+    "farmer_fixed_minor",
+    "beneficiary_cap_minor",
+    "farmer_floor_minor",
+    "fee_payer",
+    "tax_bp",
 )
 
 
@@ -63,10 +69,7 @@ def _require_sound(body: OfferTermsBody, currency: str) -> None:
     """Refuse a price that cannot be charged and shares that do not divide it, each by its own code."""
     try:
         require_chargeable(body.price_minor, currency)
-        rule = ShareRule(
-            body.farmer_bp, body.beneficiary_bp, body.fees_bp, body.beneficiary_fixed_minor
-        )
-        split(body.price_minor, 1, rule)
+        one_unit(body.price_minor, ShareRule.of(body))
     except (MoneyError, SplitError) as error:
         raise Problem(422, error.code, str(error)) from None
 
@@ -234,5 +237,6 @@ def _answer(offer: Offer, terms: OfferTerms, stock: Stock, currency: str) -> Off
         total=stock.total,
         reserved=stock.reserved,
         sold=stock.sold,
+        one_unit=SplitAnswer.model_validate(one_unit(terms.price_minor, ShareRule.of(terms))),
         **{name: getattr(terms, name) for name in _TERMS},
     )

@@ -28,6 +28,7 @@ _CATALOGUE = text("""
            c.name_zh AS campaign_name_zh, h.name AS host_name,
            g.epoch, g.rel_seq, o.id AS offer_id, o.sku, o.opens_at, t.id AS terms_id, t.price_minor,
            t.per_shopper_max, t.farmer_bp, t.beneficiary_bp, t.fees_bp, t.beneficiary_fixed_minor,
+           t.farmer_fixed_minor, t.beneficiary_cap_minor, t.farmer_floor_minor, t.tax_bp,
            t.farmer_id, t.beneficiary_id, k.id AS stock_id, k.total, k.reserved, k.sold,
            p.name, p.name_zh, p.unit, p.unit_zh, f.name AS farmer_name, f.name_zh AS farmer_name_zh, f.place,
            b.name AS beneficiary_name, b.name_zh AS beneficiary_name_zh
@@ -57,6 +58,7 @@ class OfferView:
     price_minor: int
     per_shopper_max: int
     rule: ShareRule
+    tax_bp: int
     opens_at: datetime | None
     total: int
     reserved: int
@@ -151,14 +153,14 @@ class Catalogue:
 
 
 def _offer(row: Row[Any]) -> OfferView:
-    rule = ShareRule(row.farmer_bp, row.beneficiary_bp, row.fees_bp, row.beneficiary_fixed_minor)
     return OfferView(
         sku=row.sku,
         stock_id=row.stock_id,
         terms_id=row.terms_id,
         price_minor=row.price_minor,
         per_shopper_max=row.per_shopper_max,
-        rule=rule,
+        rule=ShareRule.of(row),
+        tax_bp=row.tax_bp,
         opens_at=row.opens_at,
         total=row.total,
         reserved=row.reserved,

@@ -28,6 +28,8 @@ Sku = Annotated[str, Field(pattern=SKU_PATTERN, examples=["PEANUT-5KG"])]
 SkuPath = Annotated[str, Path(pattern=SKU_PATTERN)]
 ProductPath = Annotated[str, Path(pattern=id_pattern("prd"))]
 PriceMinor = Annotated[int, Field(ge=1, le=AMOUNT_MINOR_MAX, examples=[2990])]
+PartMinor = Annotated[int, Field(ge=0, le=AMOUNT_MINOR_MAX)]
+FeePayer = Literal["platform", "farmer", "beneficiary"]
 ShareBp = Annotated[int, Field(ge=0, le=WHOLE_BP)]
 Units = Annotated[int, Field(ge=1, le=UNITS_MAX, examples=[11_483])]
 
@@ -56,8 +58,35 @@ class ProductAnswer(Answer):
     created_at: Moment
 
 
-class OfferTermsBody(Body):
-    """The terms of an offer in the campaign's currency; the three shares sum to 10,000 basis points.
+class SharesBody(Body):
+    """What part of a price goes to whom: three shares that sum to 10,000 basis points, and what bounds them.
+
+    The fixed parts of each unit come first, the farmer's and the beneficiary's; the shares divide the rest. What
+    the beneficiary would get beyond the cap is the farmer's; what the farmer lacks of the floor comes from the
+    beneficiary's part, then from the fees'. "All profit to the beneficiary" is the farmer's cost as
+    `farmer_fixed_minor` with a `farmer_bp` of 0.
+    """
+
+    farmer_bp: Annotated[ShareBp, Field(examples=[8000])]
+    beneficiary_bp: Annotated[ShareBp, Field(examples=[1500])]
+    fees_bp: Annotated[ShareBp, Field(examples=[500])]
+    beneficiary_fixed_minor: Annotated[
+        PartMinor | None, Field(description="Of each unit, before the shares divide the rest.")
+    ] = None
+    farmer_fixed_minor: Annotated[
+        PartMinor | None,
+        Field(description="Of each unit, such as its cost, before the shares divide the rest."),
+    ] = None
+    beneficiary_cap_minor: Annotated[
+        PartMinor | None, Field(description="The most that the beneficiary gets of a unit.")
+    ] = None
+    farmer_floor_minor: Annotated[
+        PartMinor | None, Field(description="The least that the farmer gets of a unit.")
+    ] = None
+
+
+class OfferTermsBody(SharesBody):
+    """The terms of an offer in the campaign's currency; a change counts for later orders only.
 
     ``total`` is how many units a new offer begins with. On an existing offer leave it out: units are added with
     ``POST …/stock``, so that nobody who edits a price takes back units that were added meanwhile.
@@ -66,19 +95,40 @@ class OfferTermsBody(Body):
     price_minor: PriceMinor
     per_shopper_max: Annotated[int, Field(ge=1, le=PER_SHOPPER_MAX, examples=[5])]
     beneficiary_id: BeneficiaryId
-    farmer_bp: Annotated[ShareBp, Field(examples=[8000])]
-    beneficiary_bp: Annotated[ShareBp, Field(examples=[1500])]
-    fees_bp: Annotated[ShareBp, Field(examples=[500])]
-    beneficiary_fixed_minor: Annotated[
-        int | None,
-        Field(
-            ge=0,
-            le=AMOUNT_MINOR_MAX,
-            description="Of each unit, before the shares divide the rest.",
-        ),
-    ] = None
+    fee_payer: Annotated[
+        FeePayer, Field(description="Whose part Stripe's fee on this offer is taken from.")
+    ] = "platform"
+    tax_bp: Annotated[
+        ShareBp,
+        Field(description="The tax within the price, in basis points of the price without it."),
+    ] = 0
     total: Units | None = None
     opens_at: Instant | None = None
+
+
+class SplitBody(SharesBody):
+    """A price and shares to be tried out; nothing is stored."""
+
+    price_minor: PriceMinor
+    units: Annotated[int, Field(ge=1, le=PER_SHOPPER_MAX, examples=[2])] = 1
+
+
+class SplitAnswer(Answer):
+    """The parts of an amount in minor units; they sum to it."""
+
+    farmer_minor: int
+    beneficiary_minor: int
+    fees_minor: int
+
+
+class SplitPreview(BaseModel):
+    """What becomes of a price: the parts of one unit, and of a line of so many units."""
+
+    price_minor: int
+    units: int
+    amount_minor: int
+    one_unit: SplitAnswer
+    line: SplitAnswer
 
 
 class OfferAnswer(BaseModel):
@@ -96,6 +146,12 @@ class OfferAnswer(BaseModel):
     beneficiary_bp: int
     fees_bp: int
     beneficiary_fixed_minor: int | None
+    farmer_fixed_minor: int | None
+    beneficiary_cap_minor: int | None
+    farmer_floor_minor: int | None
+    fee_payer: FeePayer
+    tax_bp: int
+    one_unit: SplitAnswer
     opens_at: Moment | None
     total: int
     reserved: int

@@ -7,7 +7,7 @@ can redo each split with pen and paper.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 WHOLE_BP: Final = 10_000
 
@@ -48,25 +48,70 @@ def largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
+class ShareTerms(Protocol):
+    """Whatever states shares under their usual names: a row of the terms, or a request's body."""
+
+    @property
+    def farmer_bp(self) -> int: ...
+    @property
+    def beneficiary_bp(self) -> int: ...
+    @property
+    def fees_bp(self) -> int: ...
+    @property
+    def beneficiary_fixed_minor(self) -> int | None: ...
+    @property
+    def farmer_fixed_minor(self) -> int | None: ...
+    @property
+    def beneficiary_cap_minor(self) -> int | None: ...
+    @property
+    def farmer_floor_minor(self) -> int | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ShareRule:
-    """What part of a price goes to whom, in basis points that sum to 10,000.
+    """What part of a price goes to whom, in basis points that sum to 10,000; amounts are of each unit.
 
-    With ``beneficiary_fixed_minor`` the beneficiary first gets that much for each unit, and the basis points
-    divide what is left ("¥2 of each bag goes to the children, the rest to the farmer").
+    1. The fixed parts come first, the farmer's and the beneficiary's ("¥2 of each bag goes to the children").
+    2. The basis points divide what is left.
+    3. What the beneficiary would get beyond ``beneficiary_cap_minor`` is the farmer's.
+    4. What the farmer then lacks of ``farmer_floor_minor`` comes from the beneficiary's part, then from the fees'.
+
+    "All profit to the beneficiary" is the farmer's cost as ``farmer_fixed_minor`` with a ``farmer_bp`` of 0.
     """
 
     farmer_bp: int
     beneficiary_bp: int
     fees_bp: int
     beneficiary_fixed_minor: int | None = None
+    farmer_fixed_minor: int | None = None
+    beneficiary_cap_minor: int | None = None
+    farmer_floor_minor: int | None = None
 
     def __post_init__(self) -> None:
         shares = (self.farmer_bp, self.beneficiary_bp, self.fees_bp)
         if sum(_whole(share, "A share in basis points") for share in shares) != WHOLE_BP:
             raise SplitError("shares_not_whole", f"Shares must sum to {WHOLE_BP} basis points.")
-        if self.beneficiary_fixed_minor is not None:
-            _whole(self.beneficiary_fixed_minor, "A fixed share")
+        for amount_minor, what in (
+            (self.beneficiary_fixed_minor, "A fixed share"),
+            (self.farmer_fixed_minor, "A fixed share"),
+            (self.beneficiary_cap_minor, "A cap"),
+            (self.farmer_floor_minor, "A floor"),
+        ):
+            if amount_minor is not None:
+                _whole(amount_minor, what)
+
+    @classmethod
+    def of(cls, terms: ShareTerms) -> "ShareRule":
+        """Return the rule that these terms state; raise ``SplitError`` when they state none."""
+        return cls(
+            terms.farmer_bp,
+            terms.beneficiary_bp,
+            terms.fees_bp,
+            terms.beneficiary_fixed_minor,
+            terms.farmer_fixed_minor,
+            terms.beneficiary_cap_minor,
+            terms.farmer_floor_minor,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +145,43 @@ def split(amount_minor: int, units: int, rule: ShareRule) -> Shares:
     _whole(amount_minor, "An amount")
     if _whole(units, "A number of units") == 0:
         raise SplitError("no_units", "A split is of at least one unit.")
-    fixed_minor = (rule.beneficiary_fixed_minor or 0) * units
-    if fixed_minor > amount_minor:
-        raise SplitError("fixed_share_too_large", "The fixed share is more than the price.")
+    farmer_fixed = (rule.farmer_fixed_minor or 0) * units
+    beneficiary_fixed = (rule.beneficiary_fixed_minor or 0) * units
+    rest = amount_minor - farmer_fixed - beneficiary_fixed
+    if rest < 0:
+        raise SplitError("fixed_share_too_large", "The fixed shares are more than the price.")
     farmer, beneficiary, fees = largest_remainder(
-        amount_minor - fixed_minor, (rule.farmer_bp, rule.beneficiary_bp, rule.fees_bp)
+        rest, (rule.farmer_bp, rule.beneficiary_bp, rule.fees_bp)
     )
-    return Shares(farmer, beneficiary + fixed_minor, fees)
+    shares = Shares(farmer + farmer_fixed, beneficiary + beneficiary_fixed, fees)
+    return _above_floor(_below_cap(shares, units, rule), units, rule)
+
+
+def _below_cap(shares: Shares, units: int, rule: ShareRule) -> Shares:
+    if rule.beneficiary_cap_minor is None:
+        return shares
+    excess = max(0, shares.beneficiary_minor - rule.beneficiary_cap_minor * units)
+    return Shares(
+        shares.farmer_minor + excess, shares.beneficiary_minor - excess, shares.fees_minor
+    )
+
+
+def _above_floor(shares: Shares, units: int, rule: ShareRule) -> Shares:
+    missing = max(0, (rule.farmer_floor_minor or 0) * units - shares.farmer_minor)
+    from_beneficiary = min(missing, shares.beneficiary_minor)
+    from_fees = missing - from_beneficiary
+    if from_fees > shares.fees_minor:
+        raise SplitError("floor_too_large", "The farmer's floor is more than the price.")
+    return Shares(
+        shares.farmer_minor + missing,
+        shares.beneficiary_minor - from_beneficiary,
+        shares.fees_minor - from_fees,
+    )
+
+
+def one_unit(price_minor: int, rule: ShareRule) -> Shares:
+    """Return the parts of one unit's price: what a page tells a shopper, and a host before offering it."""
+    return split(price_minor, 1, rule)
 
 
 def take_back(kept: Shares, amount_minor: int) -> Shares:

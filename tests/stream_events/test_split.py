@@ -6,12 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_events.money import AMOUNT_MINOR_MAX
+from stream_events.money import (
+    AMOUNT_MINOR_MAX,
+    MINOR_UNIT_EXPONENTS,
+    charge_minor_max,
+    charge_step_minor,
+)
 from stream_events.split import (
     ShareRule,
     Shares,
     SplitError,
     largest_remainder,
+    one_unit,
     split,
     take_back,
 )
@@ -19,12 +25,37 @@ from stream_events.split import (
 WEIGHTS = st.lists(st.integers(0, 10**6), min_size=1, max_size=12).filter(lambda w: sum(w) > 0)
 
 
+PER_UNIT = st.none() | st.integers(0, 500) | st.integers(0, 10**8)
+
+
 @st.composite
 def rules(draw: st.DrawFn) -> ShareRule:
     farmer = draw(st.integers(0, 10_000))
     beneficiary = draw(st.integers(0, 10_000 - farmer))
-    fixed = draw(st.none() | st.integers(0, 500))
-    return ShareRule(farmer, beneficiary, 10_000 - farmer - beneficiary, fixed)
+    fixed, farmer_fixed = draw(st.none() | st.integers(0, 500)), draw(PER_UNIT)
+    fees = 10_000 - farmer - beneficiary
+    return ShareRule(farmer, beneficiary, fees, fixed, farmer_fixed, draw(PER_UNIT), draw(PER_UNIT))
+
+
+def by_hand(amount_minor: int, units: int, rule: ShareRule) -> tuple[int, int, int]:
+    """Split as the contract says it, step by step, one minor unit at a time where bounds move money."""
+    farmer = (rule.farmer_fixed_minor or 0) * units
+    beneficiary = (rule.beneficiary_fixed_minor or 0) * units
+    by_bp = largest_remainder(
+        amount_minor - farmer - beneficiary, [rule.farmer_bp, rule.beneficiary_bp, rule.fees_bp]
+    )
+    farmer, beneficiary, fees = farmer + by_bp[0], beneficiary + by_bp[1], by_bp[2]
+    if rule.beneficiary_cap_minor is not None and beneficiary > rule.beneficiary_cap_minor * units:
+        farmer, beneficiary = (
+            farmer + beneficiary - rule.beneficiary_cap_minor * units,
+            rule.beneficiary_cap_minor * units,
+        )
+    floor = (rule.farmer_floor_minor or 0) * units
+    if farmer < floor:
+        short = floor - farmer
+        gives = min(short, beneficiary)
+        farmer, beneficiary, fees = floor, beneficiary - gives, fees - (short - gives)
+    return farmer, beneficiary, fees
 
 
 @given(st.integers(0, 10**12), WEIGHTS)
@@ -64,20 +95,45 @@ def test_what_cannot_be_split_is_refused(total: int, weights: list[int]) -> None
         largest_remainder(total, weights)
 
 
-@given(st.integers(1, AMOUNT_MINOR_MAX), st.integers(1, 10_000), rules())
-def test_the_shares_of_any_amount_by_any_rule_sum_to_it(
-    amount_minor: int, units: int, rule: ShareRule
+@given(
+    st.sampled_from(sorted(MINOR_UNIT_EXPONENTS)),
+    st.integers(1, AMOUNT_MINOR_MAX),
+    st.integers(1, 10_000),
+    rules(),
+)
+def test_the_shares_of_any_amount_by_any_rule_in_any_currency_sum_to_it(
+    currency: str, price_steps: int, units: int, rule: ShareRule
 ) -> None:
-    fixed_minor = (rule.beneficiary_fixed_minor or 0) * units
-    if fixed_minor > amount_minor:
+    step = charge_step_minor(currency)
+    price_minor = 1 + price_steps % (charge_minor_max(currency) // step)
+    amount_minor = price_minor * step * units
+    fixed_minor = (rule.beneficiary_fixed_minor or 0) + (rule.farmer_fixed_minor or 0)
+    if fixed_minor * units > amount_minor or (rule.farmer_floor_minor or 0) * units > amount_minor:
         with pytest.raises(SplitError) as caught:
             split(amount_minor, units, rule)
-        assert caught.value.code == "fixed_share_too_large"
+        assert caught.value.code in {"fixed_share_too_large", "floor_too_large"}
         return
     shares = split(amount_minor, units, rule)
     assert shares.amount_minor == amount_minor
-    assert min(shares.farmer_minor, shares.fees_minor) >= 0
-    assert shares.beneficiary_minor >= fixed_minor
+    assert min(shares.farmer_minor, shares.beneficiary_minor, shares.fees_minor) >= 0
+    assert shares.farmer_minor >= (rule.farmer_floor_minor or 0) * units
+    if rule.beneficiary_cap_minor is not None:
+        assert shares.beneficiary_minor <= rule.beneficiary_cap_minor * units
+    parts = (shares.farmer_minor, shares.beneficiary_minor, shares.fees_minor)
+    assert parts == by_hand(amount_minor, units, rule)
+
+
+@given(st.integers(1, AMOUNT_MINOR_MAX), st.integers(1, 10_000), rules())
+def test_without_bounds_each_share_is_within_one_unit_of_its_basis_points(
+    amount_minor: int, units: int, rule: ShareRule
+) -> None:
+    rule = ShareRule(
+        rule.farmer_bp, rule.beneficiary_bp, rule.fees_bp, rule.beneficiary_fixed_minor
+    )
+    fixed_minor = (rule.beneficiary_fixed_minor or 0) * units
+    if fixed_minor > amount_minor:
+        return
+    shares = split(amount_minor, units, rule)
     rest = amount_minor - fixed_minor
     for part, share_bp in (
         (shares.farmer_minor, rule.farmer_bp),
@@ -85,6 +141,32 @@ def test_the_shares_of_any_amount_by_any_rule_sum_to_it(
         (shares.fees_minor, rule.fees_bp),
     ):
         assert abs(part * 10_000 - rest * share_bp) < 10_000
+
+
+def test_fixed_parts_cap_and_floor_count_in_this_order() -> None:
+    # All profit to the beneficiary: the farmer's cost, and nothing of the rest.
+    assert split(5980, 2, ShareRule(0, 9700, 300, None, 2000)) == Shares(4000, 1921, 59)
+    # The farmer's fixed part, the beneficiary's, and 8:1:1 of the 500 left.
+    assert split(1000, 1, ShareRule(8000, 1000, 1000, 200, 300)) == Shares(700, 250, 50)
+    # 900 for the beneficiary, of which 100 may stay; the excess is the farmer's.
+    assert split(1000, 1, ShareRule(0, 9000, 1000, None, None, 100)) == Shares(800, 100, 100)
+    # A cap counts for the fixed part too, and for each unit.
+    assert split(1000, 2, ShareRule(10_000, 0, 0, 300, None, 100)) == Shares(800, 200, 0)
+    # The floor takes from the beneficiary first, then from the fees, and never from the excess.
+    assert split(1000, 1, ShareRule(1000, 2000, 7000, None, None, None, 250)) == Shares(
+        250, 50, 700
+    )
+    assert split(1000, 1, ShareRule(1000, 2000, 7000, None, None, None, 950)) == Shares(950, 0, 50)
+    assert split(1000, 1, ShareRule(1000, 2000, 7000, None, None, 50, 400)) == Shares(400, 0, 600)
+    with pytest.raises(SplitError) as caught:
+        split(1000, 1, ShareRule(1000, 2000, 7000, None, None, None, 1001))
+    assert caught.value.code == "floor_too_large"
+
+
+def test_a_rule_is_read_from_whatever_states_it() -> None:
+    rule = ShareRule(1, 2, 9997, 3, 4, 5, 6)
+    assert ShareRule.of(rule) == rule
+    assert one_unit(20_000, rule) == split(20_000, 1, rule)
 
 
 def test_a_bag_of_peanuts() -> None:
@@ -97,7 +179,8 @@ def test_a_bag_of_peanuts() -> None:
 
 @pytest.mark.parametrize(
     "shares",
-    [(9000, 900, 99), (10_001, 0, -1), (9000, 900, 101), (0.5, 0.5, 9999), (10_000, 0, 0, -1)],
+    [(9000, 900, 99), (10_001, 0, -1), (9000, 900, 101), (0.5, 0.5, 9999), (10_000, 0, 0, -1)]
+    + [(10_000, 0, 0, None, *(None,) * place, -1) for place in range(3)],
 )
 def test_shares_that_are_no_whole_are_no_rule(shares: tuple[int, ...]) -> None:
     with pytest.raises(SplitError):
@@ -114,9 +197,10 @@ def test_nonsense_is_not_split(amount: int, units: int) -> None:
 def test_refunds_take_back_each_part_to_exactly_nothing(
     amount_minor: int, rule: ShareRule, refunds: list[int]
 ) -> None:
-    if (rule.beneficiary_fixed_minor or 0) > amount_minor:
+    try:
+        kept = split(amount_minor, 1, rule)
+    except SplitError:
         return
-    kept = split(amount_minor, 1, rule)
     for wanted in [*refunds, amount_minor]:
         refund = min(wanted, kept.amount_minor)
         back = take_back(kept, refund)
