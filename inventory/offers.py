@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import structlog
 from sqlalchemy import Row, text
 
+from inventory.shipping import FlatShipping, FreeShipping, ShippingByWeight, read_rule
 from stream_events.database import Database
 from stream_events.errors import not_found
 from stream_events.split import ShareRule
@@ -22,7 +24,14 @@ log = structlog.get_logger(__name__)
 REFRESH_S = 0.25
 OFFERS_MAX = 10_000
 
+# What is told once a stream, not once an offer, is one JSON text on its first row: long terms and many causes would
+# otherwise go over the wire a hundred times in each reading.
 _CATALOGUE = text("""
+    WITH causes AS (
+        SELECT cc.campaign_id, json_agg(json_build_object('id', b.id, 'name', b.name, 'name_zh', b.name_zh)
+                                        ORDER BY cc.position) AS causes
+        FROM campaign_causes cc JOIN beneficiaries b ON b.id = cc.beneficiary_id GROUP BY cc.campaign_id
+    )
     SELECT s.id AS stream_id, s.campaign_id, s.host_id, s.title, s.title_zh, s.state, s.goal_minor,
            s.opens_at AS stream_opens_at, s.live_at, s.ended_at, c.currency, c.mode, c.name AS campaign_name,
            c.name_zh AS campaign_name_zh, h.name AS host_name,
@@ -31,10 +40,26 @@ _CATALOGUE = text("""
            t.farmer_fixed_minor, t.beneficiary_cap_minor, t.farmer_floor_minor, t.tax_bp,
            t.farmer_id, t.beneficiary_id, k.id AS stock_id, k.total, k.reserved, k.sold,
            p.name, p.name_zh, p.unit, p.unit_zh, f.name AS farmer_name, f.name_zh AS farmer_name_zh, f.place,
-           b.name AS beneficiary_name, b.name_zh AS beneficiary_name_zh
+           p.weight_g, b.name AS beneficiary_name, b.name_zh AS beneficiary_name_zh,
+           CASE WHEN row_number() OVER (PARTITION BY s.id ORDER BY o.sku) = 1 THEN json_build_object(
+               'shipping', s.shipping, 'seller', c.seller, 'refund_terms', c.refund_terms,
+               'refund_terms_zh', c.refund_terms_zh, 'payment_methods', c.payment_methods,
+               'gift_min_minor', c.gift_min_minor, 'gift_max_minor', c.gift_max_minor,
+               'causes', coalesce(u.causes, '[]'),
+               'matches', (
+                   SELECT coalesce(json_agg(json_build_object(
+                       'id', m.id, 'sponsor', m.sponsor, 'sponsor_zh', m.sponsor_zh, 'covers', m.covers,
+                       'skus', m.skus, 'ratio_bp', m.ratio_bp, 'pot_minor', m.pot_minor,
+                       'left_minor', m.pot_minor - m.spent_minor, 'per_giver_max_minor', m.per_giver_max_minor,
+                       'starts_at', m.starts_at, 'ends_at', m.ends_at) ORDER BY m.position, m.id), '[]')
+                   FROM matches m
+                   WHERE m.campaign_id = c.id AND (m.stream_id IS NULL OR m.stream_id = s.id)
+                     AND m.starts_at <= now() AND (m.ends_at IS NULL OR m.ends_at > now()))
+           )::text END AS settings
     FROM streams s
     JOIN campaigns c ON c.id = s.campaign_id
     JOIN hosts h ON h.id = s.host_id
+    LEFT JOIN causes u ON u.campaign_id = c.id
     LEFT JOIN stream_gate g ON g.stream_id = s.id
     LEFT JOIN offers o ON o.stream_id = s.id
     LEFT JOIN LATERAL (
@@ -46,6 +71,44 @@ _CATALOGUE = text("""
     LEFT JOIN beneficiaries b ON b.id = t.beneficiary_id
     WHERE s.state <> 'settled' ORDER BY s.id, o.sku LIMIT :offers_max
 """)
+
+
+class CauseView(msgspec.Struct, frozen=True):
+    """A beneficiary that gifts may go to."""
+
+    id: str
+    name: str
+    name_zh: str | None
+
+
+class MatchView(msgspec.Struct, frozen=True):
+    """What a sponsor adds to gifts or shares at this time, and how much of the pot is left."""
+
+    id: str
+    sponsor: str
+    sponsor_zh: str | None
+    covers: str
+    skus: tuple[str, ...] | None
+    ratio_bp: int
+    pot_minor: int
+    left_minor: int
+    per_giver_max_minor: int | None
+    starts_at: datetime
+    ends_at: datetime | None
+
+
+class StreamSettings(msgspec.Struct, frozen=True):
+    """What a stream and its campaign ask and promise, apart from its goods."""
+
+    shipping: dict[str, Any]
+    seller: str | None
+    refund_terms: str | None
+    refund_terms_zh: str | None
+    payment_methods: tuple[str, ...]
+    gift_min_minor: int
+    gift_max_minor: int | None
+    causes: tuple[CauseView, ...]
+    matches: tuple[MatchView, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +130,7 @@ class OfferView:
     name_zh: str | None
     unit: str
     unit_zh: str | None
+    weight_g: int
     farmer_id: str
     farmer_name: str
     farmer_name_zh: str | None
@@ -79,6 +143,9 @@ class OfferView:
     def free(self) -> int:
         """Units neither reserved nor sold when last read."""
         return self.total - self.reserved - self.sold
+
+
+_settings = msgspec.json.Decoder(StreamSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +169,8 @@ class StreamView:
     ended_at: datetime | None
     epoch: int
     rel_seq: int
+    settings: StreamSettings
+    shipping: FreeShipping | FlatShipping | ShippingByWeight
     offers: Mapping[str, OfferView]
 
 
@@ -169,6 +238,7 @@ def _offer(row: Row[Any]) -> OfferView:
         name_zh=row.name_zh,
         unit=row.unit,
         unit_zh=row.unit_zh,
+        weight_g=row.weight_g,
         farmer_id=row.farmer_id,
         farmer_name=row.farmer_name,
         farmer_name_zh=row.farmer_name_zh,
@@ -180,6 +250,7 @@ def _offer(row: Row[Any]) -> OfferView:
 
 
 def _stream(row: Row[Any], offers: dict[str, OfferView]) -> StreamView:
+    settings = _settings.decode(row.settings)
     return StreamView(
         id=row.stream_id,
         campaign_id=row.campaign_id,
@@ -198,5 +269,7 @@ def _stream(row: Row[Any], offers: dict[str, OfferView]) -> StreamView:
         ended_at=row.ended_at,
         epoch=row.epoch or 0,
         rel_seq=row.rel_seq or 0,
+        settings=settings,
+        shipping=read_rule(settings.shipping),
         offers=offers,
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 from fastapi import Path
 from pydantic import BaseModel, Field
 
+from inventory.shipping import WEIGHT_G_MAX
 from stream_events.money import AMOUNT_MINOR_MAX
 from stream_events.schemas import (
     Answer,
@@ -43,6 +44,10 @@ class NewProduct(Body):
     name_zh: Annotated[Name | None, Field(examples=["花生"])] = None
     unit: Annotated[Name, Field(examples=["5 kg bag"])]
     unit_zh: Annotated[Name | None, Field(examples=["5公斤袋"])] = None
+    weight_g: Annotated[
+        int,
+        Field(ge=0, le=WEIGHT_G_MAX, description="Of one unit, packed, for shipping by weight."),
+    ] = 0
 
 
 class ProductAnswer(Answer):
@@ -55,6 +60,7 @@ class ProductAnswer(Answer):
     name_zh: str | None
     unit: str
     unit_zh: str | None
+    weight_g: int
     created_at: Moment
 
 

@@ -116,6 +116,11 @@ class Answer(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
+def drop_default(schema: dict[str, Any]) -> None:
+    """Leave a stand-in out of the published schema: a field that is not sent has no value at all."""
+    schema.pop("default", None)
+
+
 class NewCampaign(Body):
     """A campaign to be made; its mode is the deployment's, never the caller's choice."""
 
@@ -123,6 +128,10 @@ class NewCampaign(Body):
     name_zh: Annotated[Name | None, Field(examples=["公益周"])] = None
     currency: Currency
     goal_minor: GoalMinor = 0
+
+
+PaymentMethod = Literal["card", "alipay", "wechat_pay"]
+GiftFeePayer = Literal["platform", "beneficiary"]
 
 
 class CampaignAnswer(Answer):
@@ -134,6 +143,13 @@ class CampaignAnswer(Answer):
     currency: str
     mode: Literal["sandbox", "live"]
     goal_minor: int
+    gift_min_minor: int
+    gift_max_minor: int | None
+    gift_fee_payer: GiftFeePayer
+    payment_methods: list[PaymentMethod]
+    seller: str | None
+    refund_terms: str | None
+    refund_terms_zh: str | None
     created_at: Moment
 
 
@@ -196,19 +212,14 @@ class NewStream(Body):
     opens_at: Instant | None = None
 
 
-def _drop_default(schema: dict[str, Any]) -> None:
-    """Leave a stand-in out of the published schema: a field that is not sent has no value at all."""
-    schema.pop("default", None)
-
-
 class StreamChange(Body):
     """What may change of a stream; fields left out stay as they are."""
 
     title: Annotated[
-        Name, Field(examples=["Peanut night, second round"], json_schema_extra=_drop_default)
+        Name, Field(examples=["Peanut night, second round"], json_schema_extra=drop_default)
     ] = ""
     title_zh: Name | None = None
-    goal_minor: Annotated[GoalMinor, Field(json_schema_extra=_drop_default)] = 0
+    goal_minor: Annotated[GoalMinor, Field(json_schema_extra=drop_default)] = 0
     opens_at: Instant | None = None
 
 

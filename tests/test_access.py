@@ -88,7 +88,7 @@ class Rule:
     method: str
     path: str
     roles: tuple[str, ...]
-    body: dict[str, Any] | None = None
+    body: dict[str, Any] | list[Any] | None = None
     owned: tuple[str, ...] = ()  # roles that get their own thing and 404 for another's
     status: int = 200
     own_status: dict[str, int] = field(
@@ -109,6 +109,9 @@ RULES = (
     Rule("POST", "/v1/campaigns", ("operator",), {"name": "A", "currency": "CNY"}, status=201),
     Rule("GET", "/v1/campaigns", STAFF),
     Rule("GET", "/v1/campaigns/{campaign_id}", STAFF),
+    Rule("PATCH", "/v1/campaigns/{campaign_id}", ("operator",), {"goal_minor": 5}),
+    Rule("PUT", "/v1/campaigns/{campaign_id}/causes", ("operator",), ["{beneficiary}"]),
+    Rule("GET", "/v1/campaigns/{campaign_id}/causes", ROLES),
     Rule("POST", "/v1/hosts", ("operator",), {"name": "A"}, status=201),
     Rule("GET", "/v1/hosts", ("operator",)),
     Rule("GET", "/v1/hosts/{host_id}", STAFF, owned=("host",)),
@@ -129,6 +132,7 @@ RULES = (
     Rule("GET", "/v1/streams/{stream_id}", (*STAFF, "overlay"), owned=("host", "overlay")),
     Rule("PATCH", "/v1/streams/{stream_id}", STAFF, {"goal_minor": 5}, owned=("host",)),
     Rule("POST", "/v1/streams/{stream_id}/state", STAFF, {"state": "ended"}, owned=("host",)),
+    Rule("PUT", "/v1/streams/{stream_id}/shipping", STAFF, {"type": "free"}, owned=("host",)),
     Rule("GET", "/v1/streams/{stream_id}/storefront", ROLES),
     Rule("PUT", "/v1/streams/{stream_id}/offers/{sku}", STAFF, OFFER, owned=("host",)),
     Rule("POST", "/v1/streams/{stream_id}/offers/{sku}/stock", STAFF, {"add": 1}, owned=("host",)),
@@ -169,6 +173,8 @@ RULES = (
 def _filled(value: Any, sale: Sale) -> Any:
     if isinstance(value, dict):
         return {key: _filled(part, sale) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_filled(part, sale) for part in value]
     if isinstance(value, str):
         for name in ("campaign", "host", "farmer", "beneficiary"):
             value = value.replace("{" + name + "}", getattr(sale, f"{name}_id"))
