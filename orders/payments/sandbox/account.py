@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from orders.payments.sandbox import intents, refunds
+from orders.payments.sandbox import checkouts, intents, refunds
 from orders.payments.sandbox.books import Books
 from orders.payments.sandbox.calls import Call
 from orders.payments.sandbox.clock import Clock
@@ -64,6 +64,8 @@ class Account:
 
     def set_faults(self, faults: Faults) -> None:
         self.faults = self.deliveries.faults = faults
+        if not faults.webhook_hold:
+            self.deliveries.release()
 
     def call(self, endpoint: str, object_id: str, params: dict[str, Any]) -> Call:
         return Call(
@@ -176,40 +178,10 @@ class Account:
         for refund_id, waiting in self.books.waiting_refunds():
             if waiting.settles_at_ms is not None and waiting.settles_at_ms <= now_ms:
                 refunds.settle_due(self.books, refund_id)
+        checkouts.expire_due(self.books, now_s)
         self.deliveries.add(self.books.commit(None, None))
 
-    def state(self) -> dict[str, Any]:
-        """What an oracle compares our books with: counts, sums in minor units, and what was delivered."""
-        by_status: dict[str, int] = {}
-        received: dict[str, int] = {}
-        refunded: dict[str, int] = {}
-        for record in self.books.intents.by_id.values():
-            intent = record.intent
-            by_status[intent.status] = by_status.get(intent.status, 0) + 1
-            received[intent.currency] = received.get(intent.currency, 0) + intent.amount_received
-        refund_status: dict[str, int] = {}
-        for refund in (waiting.refund for waiting in self.books.refunds.by_id.values()):
-            refund_status[refund.status] = refund_status.get(refund.status, 0) + 1
-            if refund.status != "failed":
-                refunded[refund.currency] = refunded.get(refund.currency, 0) + refund.amount
-        return {
-            "payment_intents": by_status,
-            "received_minor": received,
-            "refunds": refund_status,
-            "refunded_minor": refunded,
-            "confirmation_tokens": len(self.books.tokens),
-            "events": len(self.books.events),
-            "idempotent_replays": self.replays,
-            "rate_limited": self.rate.refused,
-            "webhooks": {
-                "pending": self.deliveries.pending(),
-                "attempts": self.deliveries.attempts,
-                "refused": self.deliveries.refused,
-                "delivered": len(self.books.delivered),
-                "undelivered": len(self.books.undelivered),
-            },
-            "delivered_event_ids": list(self.books.delivered),
-            "undelivered_event_ids": list(self.books.undelivered),
-            "clock_ahead_s": self.books.clock.ahead_s,
-            "faults": msgspec.structs.asdict(self.faults),
-        }
+    def advance_clock(self, ahead_s: int) -> None:
+        """Move the account's time, and with it at once all that was to happen by then."""
+        self.books.advance_clock(ahead_s)
+        self._settle_due(self.books.clock.now_ms())

@@ -4,18 +4,20 @@ import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from orders.payments.sandbox import intents, reads, refunds, tokens
-from orders.payments.sandbox.account import Account, Answer, Effect
-from orders.payments.sandbox.calls import Call, KeyKind
+from orders.payments.sandbox.account import Account, Answer
+from orders.payments.sandbox.calls import KeyKind
 from orders.payments.sandbox.config import SandboxConfig
 from orders.payments.sandbox.errors import ApiError, bad_key
+from orders.payments.sandbox.faults import HungUp
 from orders.payments.sandbox.forms import decode_form
+from orders.payments.sandbox.hosted import Hosted
+from orders.payments.sandbox.routes import ROUTES, Route, endpoint_of
+from orders.payments.sandbox.summary import state_of
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -36,50 +38,12 @@ _CORS: Headers = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Who may call it, and what it does. `browser` routes answer to any origin and take a publishable key.
-
-    `ours` are calls the product's server makes; rate limit and faults hit these, never the crowd's browsers.
-    """
-
-    effect: Effect
-    caller: Literal["secret", "browser"] = "secret"
-    ours: bool = True
-
-
-def _authenticate(books: Any, call: Call) -> Any:
-    if call.key_kind == "publishable":
-        reads.require_client_secret(call, intents.find(books, call.object_id).intent)
-    return intents.authenticate(books, call)
-
-
-ROUTES: dict[str, Route] = {
-    "POST /v1/payment_intents": Route(intents.create),
-    "GET /v1/payment_intents": Route(reads.intents),
-    "GET /v1/payment_intents/:id": Route(reads.intent, "browser"),
-    "POST /v1/payment_intents/:id/confirm": Route(intents.confirm),
-    "POST /v1/payment_intents/:id/cancel": Route(intents.cancel),
-    "POST /v1/refunds": Route(refunds.create),
-    "GET /v1/refunds": Route(reads.refunds),
-    "GET /v1/refunds/:id": Route(reads.refund),
-    "GET /v1/charges/:id": Route(reads.charge),
-    "GET /v1/events": Route(reads.events),
-    "GET /v1/events/:id": Route(reads.event),
-    "GET /v1/balance": Route(reads.balance),
-    # Shoppers' browsers make tokens at their own pace; Stripe's limit on our server does not count them.
-    "POST /v1/confirmation_tokens": Route(tokens.create, "browser", ours=False),
-    "POST /v1/test_helpers/confirmation_tokens": Route(tokens.create, ours=False),
-    "POST /sandbox/payment_intents/:id/authenticate": Route(_authenticate, "browser", ours=False),
-    "POST /sandbox/payment_intents/:id/settle": Route(intents.settle, ours=False),
-}
-
-
 class SandboxApp:
     """The ASGI callable. `account` is open to in-process tests."""
 
     def __init__(self, config: SandboxConfig) -> None:
         self.account = Account(config)
+        self._hosted = Hosted(self.account)
         self._script = files(__package__).joinpath("static/stripe.js").read_bytes()
         self._key = config.secret_key
 
@@ -101,7 +65,10 @@ class SandboxApp:
 
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
-        endpoint, object_id = _endpoint(method, path)
+        endpoint, object_id = endpoint_of(method, path)
+        if path.startswith("/c/"):
+            await _send(send, *await self._page(endpoint, object_id, scope, receive))
+            return
         route = ROUTES.get(endpoint)
         extra: Headers = ()
         if route is not None and route.caller == "browser":
@@ -118,11 +85,28 @@ class SandboxApp:
                 answer = await self._control(endpoint, scope, receive)
         except ApiError as error:
             answer = Answer(error.status, error.body(), headers=error.headers)
+        except HungUp:
+            # A response begun and left makes the server close the connection, which nothing else here may do.
+            await send({"type": "http.response.start", "status": 503, "headers": []})
+            return
         if answer.withheld_ms:
             await _hold(receive, answer.withheld_ms)
         if answer.replayed:
             extra += ((b"idempotent-replayed", b"true"),)
         await _send(send, answer.status, answer.body, _JSON + extra + answer.headers)
+
+    async def _page(
+        self, endpoint: str, object_id: str, scope: Message, receive: Receive
+    ) -> tuple[int, bytes, Headers]:
+        """What a shopper's browser is shown under /c/."""
+        try:
+            form = scope["query_string"]
+            if scope["method"] == "POST":
+                form = await _body(receive)
+            params = decode_form(form)
+        except ApiError as error:
+            return error.status, error.body(), _JSON
+        return await self._hosted.answer(endpoint, object_id, params, dict(scope["headers"]))
 
     async def _call(
         self, route: Route, endpoint: str, object_id: str, scope: Message, receive: Receive
@@ -143,6 +127,7 @@ class SandboxApp:
         call = self.account.call(endpoint, object_id, decode_form(form))
         call.key_kind = kind
         call.ours = ours
+        call.origin = _origin(scope)
         key = headers.get(b"idempotency-key")
         answer = await self.account.write(
             route.effect, call, key.decode("latin-1") if key is not None else None, form
@@ -152,7 +137,7 @@ class SandboxApp:
 
     async def _control(self, endpoint: str, scope: Message, receive: Receive) -> Answer:
         """What only tests and oracles call, with the secret key: faults, state, the clock."""
-        if endpoint not in ("GET /sandbox/state", "POST /sandbox/faults", "POST /sandbox/clock"):
+        if endpoint not in _CONTROLS:
             raise ApiError(404, "Unrecognized request URL.")
         if self._key_kind(dict(scope["headers"])) != "secret":
             raise bad_key()
@@ -160,8 +145,12 @@ class SandboxApp:
         if endpoint == "POST /sandbox/faults":
             account.set_faults(account.faults.changed_by(await _body(receive)))
         elif endpoint == "POST /sandbox/clock":
-            account.books.advance_clock(_ahead_s(await _body(receive)))
-        return Answer(200, msgspec.json.encode(account.state()))
+            account.advance_clock(_ahead_s(await _body(receive)))
+        elif endpoint == "POST /sandbox/webhooks":
+            return Answer(200, await account.deliveries.obey(await _body(receive)))
+        elif endpoint == "GET /sandbox/webhooks":
+            return Answer(200, account.deliveries.shown())
+        return Answer(200, msgspec.json.encode(state_of(account)))
 
     def _key_kind(self, headers: dict[bytes, bytes]) -> KeyKind:
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
@@ -176,6 +165,13 @@ class SandboxApp:
         return "secret"
 
 
+_CONTROLS = (
+    "GET /sandbox/state",
+    "GET /sandbox/webhooks",
+    "POST /sandbox/clock",
+    "POST /sandbox/faults",
+    "POST /sandbox/webhooks",
+)
 _SCRIPT: Headers = (
     (b"content-type", b"text/javascript; charset=utf-8"),
     (b"x-content-type-options", b"nosniff"),
@@ -189,19 +185,15 @@ def create_app(config: SandboxConfig) -> SandboxApp:
     return SandboxApp(config)
 
 
-def _endpoint(method: str, path: str) -> tuple[str, str]:
-    """`("POST /v1/payment_intents/:id/confirm", "pi_…")`: ids stand third, and never name a collection."""
-    parts = path.split("/")
-    if len(parts) < 4 or "_" not in parts[3] or parts[3] == "confirmation_tokens":
-        return f"{method} {path}", ""
-    object_id = parts[3]
-    parts[3] = ":id"
-    return f"{method} {'/'.join(parts)}", object_id
+def _origin(scope: Message) -> str:
+    """Where this very connection was taken, which no header can say otherwise."""
+    host, port = scope["server"]
+    return f"http://{host}:{port}"
 
 
 def _preflight(path: str) -> Headers:
     for method in ("GET", "POST"):
-        route = ROUTES.get(_endpoint(method, path)[0])
+        route = ROUTES.get(endpoint_of(method, path)[0])
         if route is not None and route.caller == "browser":
             return _CORS
     raise ApiError(404, "Unrecognized request URL.")

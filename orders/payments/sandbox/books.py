@@ -4,6 +4,7 @@ Handlers change records and `put` them; `commit` writes all of one call's change
 no await between a handler's first change and its commit, so calls never interleave.
 """
 
+import heapq
 import os
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeAlias, TypeVar
@@ -14,6 +15,8 @@ from orders.payments.sandbox.clock import Clock
 from orders.payments.sandbox.journal import Journal
 from orders.payments.sandbox.records import (
     Charge,
+    CheckoutSession,
+    Dispute,
     Event,
     EventData,
     EventRequest,
@@ -22,6 +25,7 @@ from orders.payments.sandbox.records import (
     PaymentIntent,
     Refund,
     RefundRecord,
+    SessionRecord,
     StoredAnswer,
     TokenRecord,
 )
@@ -29,7 +33,8 @@ from orders.payments.sandbox.records import (
 ANSWER_KEPT_S = 86_400
 
 T = TypeVar("T")
-Record: TypeAlias = IntentRecord | Charge | RefundRecord | TokenRecord
+Record: TypeAlias = IntentRecord | Charge | RefundRecord | TokenRecord | Dispute | SessionRecord
+Snapshot: TypeAlias = PaymentIntent | Charge | Refund | Dispute | CheckoutSession
 
 
 class Shelf(Generic[T]):
@@ -70,12 +75,17 @@ class Books:
         self.charges: dict[str, Charge] = {}
         self.refunds: Shelf[RefundRecord] = Shelf(lambda record: record.refund.created)
         self.tokens: dict[str, TokenRecord] = {}
+        self.unknown_cards_key = os.urandom(32)
+        self.disputes: Shelf[Dispute] = Shelf(lambda dispute: dispute.created)
+        self.disputes_of: dict[str, list[Dispute]] = {}
+        self.sessions: Shelf[SessionRecord] = Shelf(lambda record: record.session.created)
         self.events: Shelf[Event] = Shelf(lambda event: event.created)
         self.answers: dict[str, StoredAnswer] = {}
         self.delivered: dict[str, None] = {}
         self.undelivered: dict[str, None] = {}
         self._waiting_intents: set[str] = set()
         self._waiting_refunds: set[str] = set()
+        self._expiring: list[tuple[int, str]] = []
         self._journal = journal
         self._encoder = msgspec.json.Encoder()
         self._changed: dict[int, Record] = {}
@@ -88,7 +98,7 @@ class Books:
         self._keep(record)
         self._changed[id(record)] = record
 
-    def emit(self, event_type: str, snapshot: PaymentIntent | Charge | Refund) -> None:
+    def emit(self, event_type: str, snapshot: Snapshot) -> None:
         """Note an event with the object as it stands at this moment."""
         self._emitted.append((event_type, self._encoder.encode(snapshot)))
 
@@ -104,6 +114,10 @@ class Books:
                 line.charges.append(record)
             elif isinstance(record, RefundRecord):
                 line.refunds.append(record)
+            elif isinstance(record, Dispute):
+                line.disputes.append(record)
+            elif isinstance(record, SessionRecord):
+                line.sessions.append(record)
             else:
                 line.tokens.append(record)
         request = EventRequest(request_id, answer.key if answer else None)
@@ -160,6 +174,13 @@ class Books:
     def waiting_refunds(self) -> list[tuple[str, RefundRecord]]:
         return [(key, self.refunds.by_id[key]) for key in sorted(self._waiting_refunds)]
 
+    def expired_sessions(self, now_s: int) -> Iterator[SessionRecord]:
+        """Those open ones whose time is over, each once."""
+        while self._expiring and self._expiring[0][0] <= now_s:
+            record = self.sessions.by_id[heapq.heappop(self._expiring)[1]]
+            if record.session.status == "open":
+                yield record
+
     def _keep(self, record: Record) -> None:
         if isinstance(record, IntentRecord):
             self.intents.put(record.intent.id, record)
@@ -169,8 +190,25 @@ class Books:
         elif isinstance(record, RefundRecord):
             self.refunds.put(record.refund.id, record)
             _note_waiting(self._waiting_refunds, record.refund.id, record.settles_at_ms)
+        elif isinstance(record, Dispute):
+            self._keep_dispute(record)
+        elif isinstance(record, SessionRecord):
+            self._keep_session(record)
         else:
             self.tokens[record.token.id] = record
+
+    def _keep_dispute(self, dispute: Dispute) -> None:
+        others = [
+            known for known in self.disputes_of.get(dispute.charge, []) if known.id != dispute.id
+        ]
+        self.disputes_of[dispute.charge] = [*others, dispute]
+        self.disputes.put(dispute.id, dispute)
+
+    def _keep_session(self, record: SessionRecord) -> None:
+        session = record.session
+        if session.id not in self.sessions.by_id:
+            heapq.heappush(self._expiring, (session.expires_at, session.id))
+        self.sessions.put(session.id, record)
 
     def _keep_answer(self, answer: StoredAnswer) -> None:
         # Popped first, so that the order stays that of `at_s` and pruning may look at the first alone.
@@ -179,6 +217,7 @@ class Books:
 
     def _restore(self, line: JournalLine) -> None:
         records: list[Record] = [*line.intents, *line.charges, *line.refunds, *line.tokens]
+        records += [*line.disputes, *line.sessions]
         for record in records:
             self._keep(record)
         for event in line.events:

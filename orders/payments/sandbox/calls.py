@@ -10,7 +10,10 @@ KeyKind = Literal["secret", "publishable", "none"]
 
 @dataclass(slots=True)
 class Call:
-    """One authenticated call: `endpoint` is method and path template, `object_id` what stood for `:id`."""
+    """One authenticated call: `endpoint` is method and path template, `object_id` what stood for `:id`.
+
+    `origin` is where a browser finds the sandbox's own pages.
+    """
 
     endpoint: str
     object_id: str
@@ -20,6 +23,7 @@ class Call:
     objects_max: int
     processing_delay_ms: int
     refund_delay_ms: int
+    origin: str = "http://127.0.0.1"
     key_kind: KeyKind = "secret"
     ours: bool = True
     expand: list[str] = field(default_factory=list)

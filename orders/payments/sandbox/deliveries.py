@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,11 +18,23 @@ import msgspec
 from orders.payments.kept_connections import AnswerLostError, KeptConnections, NotSentError
 from orders.payments.sandbox.books import Books
 from orders.payments.sandbox.config import SandboxConfig
+from orders.payments.sandbox.errors import ApiError, no_such
 from orders.payments.sandbox.faults import Faults
 from orders.payments.sandbox.records import Event
 
 REORDER_SPREAD_MS = 300
 OUTAGE_PAUSE_MS = 200
+
+
+class Script(msgspec.Struct, forbid_unknown_fields=True):
+    """What POST /sandbox/webhooks asks for."""
+
+    deliver: Annotated[list[str], msgspec.Meta(max_length=1_000)] = []
+    drop: Annotated[list[str], msgspec.Meta(max_length=1_000)] = []
+
+
+class _Named(msgspec.Struct):
+    id: str = ""
 
 
 class Due(NamedTuple):
@@ -52,6 +64,7 @@ class Deliveries:
         self._ready: asyncio.Queue[Due] = asyncio.Queue(config.webhook_concurrency_max)
         self._in_flight = 0
         self._tasks: list[asyncio.Task[None]] = []
+        self.held: dict[str, None] = {}
         self._encoder = msgspec.json.Encoder()
         url = urlsplit(config.webhook_url or "http://127.0.0.1")
         # The name localhost is not resolved: nothing here may ask a name server.
@@ -96,7 +109,58 @@ class Deliveries:
             if self.faults.loses_webhook(self._dice):
                 self._books.note_undelivered(event.id)
                 continue
+            if self.faults.webhook_hold:
+                self.held[event.id] = None
+                continue
             self._push(event.id, attempt=1, delay_ms=self._delay_ms(), repeat=False)
+
+    def release(self) -> None:
+        """Send what was held back, in the order in which it happened."""
+        for event_id in self.held:
+            self._push(event_id, attempt=1, delay_ms=self._delay_ms(), repeat=False)
+        self.held.clear()
+
+    def shown(self) -> bytes:
+        """What is held back, oldest first."""
+        found = [self._books.events.by_id[event_id] for event_id in self.held]
+        return self._encoder.encode(
+            {
+                "held": [
+                    {
+                        "id": event.id,
+                        "type": event.type,
+                        "object_id": msgspec.json.decode(event.data.object, type=_Named).id,
+                    }
+                    for event in found
+                ]
+            }
+        )
+
+    async def obey(self, body: bytes) -> bytes:
+        """A test's own order of webhooks. Raises ApiError.
+
+        Each of `deliver` is sent once, one after the other, held or sent before; each of `drop` is never sent.
+        """
+        try:
+            script = msgspec.json.decode(body, type=Script)
+        except msgspec.MsgspecError as error:
+            raise ApiError(400, f"Invalid script: {error}") from error
+        for event_id in (*script.deliver, *script.drop):
+            if event_id not in self._books.events.by_id:
+                raise no_such("event", event_id)
+        if self._config.webhook_url is None:
+            raise ApiError(400, "The sandbox has no webhook endpoint to deliver to.")
+        statuses: list[int | None] = []
+        for event_id in script.deliver:
+            status = await self._sent(event_id)
+            statuses.append(status)
+            if status is not None and 200 <= status < 300:
+                self.held.pop(event_id, None)
+                self._books.note_delivered(event_id)
+        for event_id in script.drop:
+            self.held.pop(event_id, None)
+            self._books.note_undelivered(event_id)
+        return self._encoder.encode({"statuses": statuses, "held": list(self.held)})
 
     def _delay_ms(self) -> int:
         spread_ms = self._dice.randrange(REORDER_SPREAD_MS) if self.faults.webhook_reorder else 0
@@ -132,7 +196,16 @@ class Deliveries:
         if self.faults.outage:
             self._push(due.event_id, due.attempt, OUTAGE_PAUSE_MS, repeat=due.repeat)
             return
-        body = self._encoder.encode(self._books.events.by_id[due.event_id])
+        status = await self._sent(due.event_id)
+        if status is not None and 200 <= status < 300:
+            self._succeeded(due)
+        else:
+            self.refused += 1
+            self._retry(due)
+
+    async def _sent(self, event_id: str) -> int | None:
+        """The endpoint's status, or None when it gave none."""
+        body = self._encoder.encode(self._books.events.by_id[event_id])
         headers = {
             "accept": "*/*",
             "content-type": "application/json; charset=utf-8",
@@ -142,14 +215,9 @@ class Deliveries:
         self.attempts += 1
         try:
             answer = await self._connections.request("POST", self._target, headers, body)
-            accepted = 200 <= answer.status < 300
         except (NotSentError, AnswerLostError):
-            accepted = False
-        if accepted:
-            self._succeeded(due)
-        else:
-            self.refused += 1
-            self._retry(due)
+            return None
+        return answer.status
 
     def _succeeded(self, due: Due) -> None:
         if due.repeat:

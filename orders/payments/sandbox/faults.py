@@ -8,10 +8,16 @@ import msgspec
 from orders.payments.sandbox.errors import ApiError, internal, outage, rate_limited
 
 
+class HungUp(Exception):  # noqa: N818 - it says what the sandbox did
+    """The connection is to end without an answer."""
+
+
 class Faults(msgspec.Struct, forbid_unknown_fields=True):
     """All faults in force.
 
     `next_*` count down per call they hit; `endpoint` limits them to one, such as "POST /v1/payment_intents".
+    `webhook_hold` keeps all new webhooks back, to be sent one by one in an order of the test's own choice; what is
+    still held when it ends is sent at once. `outage_hangs_up` ends connections instead of answering 503.
     POST /sandbox/faults replaces the members it names and leaves the others.
     """
 
@@ -19,6 +25,7 @@ class Faults(msgspec.Struct, forbid_unknown_fields=True):
     webhook_repeat: int = 0
     webhook_reorder: bool = False
     webhook_delay_ms: int = 0
+    webhook_hold: bool = False
     next_timeout_after_effect: int = 0
     next_500_stored: int = 0
     next_500_after_effect: int = 0
@@ -26,6 +33,7 @@ class Faults(msgspec.Struct, forbid_unknown_fields=True):
     timeout_hold_ms: int = 60_000
     latency_ms: int = 0
     outage: bool = False
+    outage_hangs_up: bool = False
     endpoint: str | None = None
 
     def changed_by(self, body: bytes) -> "Faults":
@@ -51,6 +59,8 @@ class Faults(msgspec.Struct, forbid_unknown_fields=True):
         """Refuse the call before any work, when an outage or a 429 is ordered for it."""
         if not self._hits(endpoint):
             return
+        if self.outage and self.outage_hangs_up:
+            raise HungUp
         if self.outage:
             raise outage()
         if self.next_429 > 0:

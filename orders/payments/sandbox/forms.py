@@ -6,12 +6,13 @@ misspelt safety parameter through every test.
 
 from collections.abc import Mapping
 from typing import Literal, TypeAlias, Union
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from orders.payments.sandbox.errors import ApiError, invalid, missing, unknown
 
 FIELDS_MAX = 200
 DEPTH_MAX = 5
+URL_CHARS_MAX = 5_000
 
 Param: TypeAlias = str | list["Param"] | dict[str, "Param"]
 Params: TypeAlias = dict[str, Param]
@@ -123,6 +124,24 @@ def integer(value: str, name: str) -> int:
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= 18):
         raise invalid(name, f"Invalid integer: {value[:40]}", "parameter_invalid_integer")
     return int(value)
+
+
+def url(params: Params, name: str) -> str | None:
+    """Where a browser is to be sent, if given. Raises ApiError for anything but a plain http(s) URL."""
+    value = text(params, name)
+    if value is None:
+        return None
+    # Filled in later, and no sign that a URL could hold by itself.
+    filled = value.replace("{CHECKOUT_SESSION_ID}", "id")
+    try:
+        parts = urlsplit(filled)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        right = False
+    plain = value.isascii() and value.isprintable() and " " not in value
+    if not (right and plain) or len(value) > URL_CHARS_MAX:
+        raise invalid(name, "Not a valid URL", "url_invalid")
+    return value
 
 
 def texts(params: Params, name: str) -> list[str]:

@@ -1,9 +1,10 @@
 """The PaymentIntent's states as Stripe moves them: create, confirm, authenticate, settle, cancel."""
 
+from orders.payments.sandbox import disputes
 from orders.payments.sandbox.books import Books, new_id
 from orders.payments.sandbox.calls import Call
-from orders.payments.sandbox.cards import BEHAVIOURS, CardBehaviour, card_of_payment_method
-from orders.payments.sandbox.errors import ApiError, invalid, missing, no_such
+from orders.payments.sandbox.cards import BEHAVIOURS, card_of_payment_method
+from orders.payments.sandbox.errors import ApiError, invalid, no_such
 from orders.payments.sandbox.forms import (
     Params,
     Spec,
@@ -12,10 +13,15 @@ from orders.payments.sandbox.forms import (
     refuse_unknown,
     text,
     text_map,
-    texts,
+)
+from orders.payments.sandbox.methods import (
+    OPTIONS_SPEC,
+    read_method_options,
+    read_method_types,
 )
 from orders.payments.sandbox.money import read_amount_minor, read_currency, read_metadata
-from orders.payments.sandbox.records import Charge, IntentRecord, PaymentIntent, transaction_id
+from orders.payments.sandbox.records import IntentRecord, PaymentIntent
+from orders.payments.sandbox.tries import attempt, conclude, take_means
 
 _CONFIRM: Spec = {
     "confirmation_token": "text",
@@ -35,6 +41,7 @@ _CREATE: Spec = {
     "currency": "text",
     "description": "text",
     "metadata": "map",
+    "payment_method_options": OPTIONS_SPEC,
     "payment_method_types": "list",
     "statement_descriptor_suffix": "text",
     "transfer_group": "text",
@@ -50,10 +57,8 @@ def create(books: Books, call: Call) -> PaymentIntent:
     refuse_unknown(params, _CREATE)
     currency = read_currency(params)
     amount_minor = read_amount_minor(params, currency)
-    methods = _automatic_payment_methods(params)
-    types = texts(params, "payment_method_types")
-    if any(kind != "card" for kind in types):
-        raise invalid("payment_method_types", "The sandbox account takes cards alone.")
+    automatic = _automatic_payment_methods(params)
+    types = read_method_types(params, currency)
     if text(params, "capture_method") not in (None, "automatic", "automatic_async"):
         raise invalid("capture_method", "The sandbox captures automatically.")
     if text(params, "confirmation_method") not in (None, "automatic"):
@@ -72,7 +77,7 @@ def create(books: Books, call: Call) -> PaymentIntent:
         PaymentIntent(
             id=intent_id,
             amount=amount_minor,
-            automatic_payment_methods=None if types else methods,
+            automatic_payment_methods=None if types else automatic,
             capture_method=text(params, "capture_method") or "automatic_async",
             client_secret=new_id(f"{intent_id}_secret"),
             created=call.now_s,
@@ -80,6 +85,8 @@ def create(books: Books, call: Call) -> PaymentIntent:
             description=text(params, "description"),
             metadata=read_metadata(text_map(params, "metadata")),
             payment_method=payment_method,
+            payment_method_options=read_method_options(params),
+            payment_method_types=types or ("card",),
             statement_descriptor_suffix=text(params, "statement_descriptor_suffix"),
             status="requires_confirmation" if payment_method else "requires_payment_method",
             transfer_group=text(params, "transfer_group"),
@@ -87,10 +94,10 @@ def create(books: Books, call: Call) -> PaymentIntent:
     )
     if confirm_now:
         # Checked before anything is kept: an unusable token must not leave an intent behind.
-        behaviour = _take_means(books, call, record)
+        take_means(books, call, record)
         books.put(record)
         books.emit("payment_intent.created", record.intent)
-        _attempt(books, call, record, behaviour)
+        attempt(books, call, record)
     else:
         books.put(record)
         books.emit("payment_intent.created", record.intent)
@@ -104,7 +111,9 @@ def confirm(books: Books, call: Call) -> PaymentIntent:
     record = find(books, call.object_id)
     if record.intent.status not in _CONFIRMABLE:
         raise unexpected_state(record.intent, "confirm")
-    _attempt(books, call, record, _take_means(books, call, record))
+    _refuse_of_checkout(record, "confirm")
+    take_means(books, call, record)
+    attempt(books, call, record)
     return record.intent
 
 
@@ -118,13 +127,20 @@ def cancel(books: Books, call: Call) -> PaymentIntent:
     intent = record.intent
     if intent.status not in _CONFIRMABLE:
         raise unexpected_state(intent, "cancel")
+    _refuse_of_checkout(record, "cancel")
+    make_canceled(books, record, call.now_s, reason)
+    return intent
+
+
+def make_canceled(books: Books, record: IntentRecord, now_s: int, reason: str | None) -> None:
+    """Nothing can be paid on it any more."""
+    intent = record.intent
     intent.status = "canceled"
-    intent.canceled_at = call.now_s
+    intent.canceled_at = now_s
     intent.cancellation_reason = reason
     intent.next_action = None
     books.put(record)
     books.emit("payment_intent.canceled", intent)
-    return intent
 
 
 def authenticate(books: Books, call: Call) -> PaymentIntent:
@@ -133,7 +149,7 @@ def authenticate(books: Books, call: Call) -> PaymentIntent:
     record = find(books, call.object_id)
     if record.intent.status != "requires_action":
         raise unexpected_state(record.intent, "authenticate")
-    _conclude(books, record, call.now_s, succeeds=_outcome(call.params) == "succeed")
+    conclude(books, record, call.now_s, succeeds=_outcome(call.params) == "succeed")
     return record.intent
 
 
@@ -143,15 +159,25 @@ def settle(books: Books, call: Call) -> PaymentIntent:
     record = find(books, call.object_id)
     if record.intent.status != "processing":
         raise unexpected_state(record.intent, "settle")
-    _conclude(books, record, call.now_s, succeeds=_outcome(call.params) == "succeed")
+    conclude(books, record, call.now_s, succeeds=_outcome(call.params) == "succeed")
     return record.intent
 
 
 def settle_due(books: Books, intent_id: str, now_s: int) -> None:
-    """The delay of a `processing` intent is over: it succeeds, unless it was settled before."""
+    """What was to come later has come: `processing` succeeds, a payment with a disputed card is disputed."""
     record = books.intents.by_id[intent_id]
-    if record.intent.status == "processing":
-        _conclude(books, record, now_s, succeeds=True)
+    intent = record.intent
+    record.settles_at_ms = None
+    if intent.status == "processing":
+        conclude(books, record, now_s, succeeds=True)
+        return
+    books.put(record)
+    reason = BEHAVIOURS[record.behaviour].dispute
+    if intent.status == "succeeded" and reason is not None:
+        charge = books.charges[str(intent.latest_charge)]
+        if charge.amount_refunded < charge.amount and not charge.disputed:
+            left_minor = charge.amount - charge.amount_refunded
+            disputes.begin(books, charge, left_minor, reason, now_s)
 
 
 def find(books: Books, intent_id: str) -> IntentRecord:
@@ -174,6 +200,18 @@ def unexpected_state(intent: PaymentIntent, verb: str) -> ApiError:
     )
 
 
+def _refuse_of_checkout(record: IntentRecord, verb: str) -> None:
+    """A payment made on Stripe's page ends with the page's session, never by itself."""
+    if record.session_id is None:
+        return
+    message = (
+        f"You cannot {verb} this PaymentIntent because it was created by a Checkout Session; "
+        "expire the session instead."
+    )
+    extra = {"payment_intent": record.intent}
+    raise ApiError(400, message, stored=True, extra=extra)
+
+
 def _outcome(params: Params) -> str:
     outcome = text(params, "outcome")
     if outcome not in ("succeed", "fail"):
@@ -184,155 +222,11 @@ def _outcome(params: Params) -> str:
 def _automatic_payment_methods(params: Params) -> dict[str, object]:
     """Enabled unless switched off, and with redirects unless refused, as Stripe defaults it since 2023."""
     given = group(params, "automatic_payment_methods")
+    enabled = boolean(given, "enabled", default=True)
+    if given and enabled and "payment_method_types" in params:
+        message = "You may only specify one of: automatic_payment_methods, payment_method_types."
+        raise invalid("payment_method_types", message)
     redirects = text(given, "allow_redirects") or "always"
     if redirects not in ("always", "never"):
         raise invalid("automatic_payment_methods[allow_redirects]", "Invalid allow_redirects.")
-    return {"allow_redirects": redirects, "enabled": boolean(given, "enabled", default=True)}
-
-
-def _take_means(books: Books, call: Call, record: IntentRecord) -> CardBehaviour:
-    """Use up the confirmation token (or read the payment method) and note its card on the intent."""
-    params, intent = call.params, record.intent
-    token_id = text(params, "confirmation_token")
-    method = text(params, "payment_method") or intent.payment_method
-    return_url = text(params, "return_url")
-    if token_id:
-        token = books.tokens.get(token_id)
-        if token is None:
-            raise no_such("confirmation_token", token_id, "confirmation_token")
-        return_url = return_url or token.token.return_url
-        _require_return_url(intent, return_url)
-        if token.used:
-            message = "This ConfirmationToken has already been used to confirm a PaymentIntent."
-            raise _token_refused("confirmation_token_already_used", message)
-        if token.token.expires_at <= call.now_s:
-            raise _token_refused("confirmation_token_expired", "This ConfirmationToken expired.")
-        token.used = True
-        token.token.payment_intent = intent.id
-        books.put(token)
-        record.behaviour, record.last4 = token.behaviour, token.last4
-        intent.payment_method = new_id("pm")
-    elif method:
-        _require_return_url(intent, return_url)
-        card = card_of_payment_method(method)
-        record.behaviour, record.last4 = card.behaviour, card.last4
-        intent.payment_method = method
-    else:
-        raise missing("payment_method")
-    return BEHAVIOURS[record.behaviour]
-
-
-def _token_refused(code: str, message: str) -> ApiError:
-    return ApiError(400, message, code=code, param="confirmation_token", stored=True)
-
-
-def _require_return_url(intent: PaymentIntent, return_url: str | None) -> None:
-    methods = intent.automatic_payment_methods
-    if methods and methods["enabled"] and methods["allow_redirects"] == "always" and not return_url:
-        message = (
-            "You must provide a `return_url`, or set `automatic_payment_methods[allow_redirects]` "
-            "to `never`, because some payment methods redirect the customer off your page."
-        )
-        raise ApiError(400, message, param="return_url")
-
-
-def _attempt(books: Books, call: Call, record: IntentRecord, behaviour: CardBehaviour) -> None:
-    intent = record.intent
-    intent.last_payment_error = None
-    intent.next_action = None
-    if behaviour.outcome == "succeed":
-        _conclude(books, record, call.now_s, succeeds=True)
-    elif behaviour.outcome == "decline":
-        error = _fail(books, record, call.now_s, behaviour.code, behaviour.decline_code)
-        message, error_type = str(error.pop("message")), str(error.pop("type"))
-        raise ApiError(
-            402,
-            message,
-            error_type=error_type,
-            stored=True,
-            extra=error | {"payment_intent": intent},
-        )
-    elif boolean(call.params, "error_on_requires_action", default=False):
-        _fail(books, record, call.now_s, "authentication_required", "authentication_required")
-        message = "This payment required an authentication action to complete."
-        extra = {"payment_intent": intent}
-        code = "authentication_required"
-        raise ApiError(402, message, error_type="card_error", code=code, stored=True, extra=extra)
-    elif behaviour.outcome == "authenticate":
-        intent.status = "requires_action"
-        intent.next_action = {
-            "type": "use_stripe_sdk",
-            "use_stripe_sdk": {"type": "three_d_secure_redirect", "source": new_id("src")},
-        }
-        books.put(record)
-        books.emit("payment_intent.requires_action", intent)
-    else:
-        intent.status = "processing"
-        intent.processing = {"type": "card", "card": {}}
-        record.settles_at_ms = books.clock.now_ms() + call.processing_delay_ms
-        books.put(record)
-        books.emit("payment_intent.processing", intent)
-
-
-def _conclude(books: Books, record: IntentRecord, now_s: int, *, succeeds: bool) -> None:
-    intent = record.intent
-    record.settles_at_ms = None
-    if not succeeds:
-        code = "payment_intent_authentication_failure"
-        _fail(books, record, now_s, "card_declined" if intent.processing else code, "")
-        return
-    charge = _charge(record, now_s, failure=None)
-    intent.status = "succeeded"
-    intent.amount_received = intent.amount
-    intent.latest_charge = charge.id
-    intent.next_action = intent.processing = intent.last_payment_error = None
-    books.put(charge)
-    books.put(record)
-    books.emit("payment_intent.succeeded", intent)
-
-
-def _fail(
-    books: Books, record: IntentRecord, now_s: int, code: str, decline_code: str
-) -> dict[str, object]:
-    intent = record.intent
-    charge = _charge(record, now_s, failure=code)
-    error: dict[str, object] = {
-        "type": "card_error" if decline_code else "invalid_request_error",
-        "code": code,
-        "message": "Your card was declined." if decline_code else "The payment was not approved.",
-        "charge": charge.id,
-        "payment_method": {"id": intent.payment_method, "object": "payment_method", "type": "card"},
-    }
-    if decline_code:
-        error["decline_code"] = decline_code
-    intent.status = "requires_payment_method"
-    intent.last_payment_error = error
-    intent.latest_charge = charge.id
-    intent.payment_method = intent.next_action = intent.processing = None
-    books.put(charge)
-    books.put(record)
-    books.emit("payment_intent.payment_failed", intent)
-    return dict(error)
-
-
-def _charge(record: IntentRecord, now_s: int, failure: str | None) -> Charge:
-    intent = record.intent
-    charge_id = new_id("ch")
-    paid = failure is None
-    return Charge(
-        id=charge_id,
-        amount=intent.amount,
-        amount_captured=intent.amount if paid else 0,
-        balance_transaction=transaction_id(charge_id) if paid else None,
-        captured=paid,
-        created=now_s,
-        currency=intent.currency,
-        failure_code=failure,
-        metadata=intent.metadata,
-        outcome={"network_status": "approved_by_network" if paid else "declined_by_network"},
-        paid=paid,
-        payment_intent=intent.id,
-        payment_method=intent.payment_method or "",
-        payment_method_details={"card": {"brand": "visa", "last4": record.last4}, "type": "card"},
-        status="succeeded" if paid else "failed",
-    )
+    return {"allow_redirects": redirects, "enabled": enabled}

@@ -37,7 +37,11 @@ def read_currency(params: Params) -> str:
 
 def read_amount_minor(params: Params, currency: str) -> int:
     """The charge amount, in Stripe's own bounds: an integer, at least the minimum, at most eight digits."""
-    amount_minor = integer(required(params, "amount"), "amount")
+    return check_amount_minor(integer(required(params, "amount"), "amount"), currency)
+
+
+def check_amount_minor(amount_minor: int, currency: str) -> int:
+    """The amount itself, if it is one that Stripe charges in `currency`. Raises ApiError."""
     if amount_minor < 1:
         message = "This value must be greater than or equal to 1."
         raise invalid("amount", message, "parameter_invalid_integer")

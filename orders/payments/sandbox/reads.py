@@ -8,10 +8,19 @@ import msgspec
 
 from orders.payments.sandbox.books import Books
 from orders.payments.sandbox.calls import Call
+from orders.payments.sandbox.checkouts import find as find_session
+from orders.payments.sandbox.disputes import find as find_dispute
 from orders.payments.sandbox.errors import ApiError, invalid, missing, no_such
 from orders.payments.sandbox.forms import Spec, group, integer, refuse_unknown, text, texts
 from orders.payments.sandbox.intents import find
-from orders.payments.sandbox.records import Charge, Event, PaymentIntent, Refund
+from orders.payments.sandbox.records import (
+    Charge,
+    CheckoutSession,
+    Dispute,
+    Event,
+    PaymentIntent,
+    Refund,
+)
 
 _ONE: Spec = {"expand": "list", "client_secret": "text"}
 _PAGE: Spec = {
@@ -22,6 +31,9 @@ _PAGE: Spec = {
 }
 _EXPANDABLE_OF_INTENT = ("latest_charge", "latest_charge.balance_transaction")
 _EXPANDABLE_OF_CHARGE = ("balance_transaction",)
+
+# Who asks for the events of an older gap is told less than happened, as with Stripe.
+EVENTS_KEPT_S = 30 * 86_400
 
 T = TypeVar("T")
 
@@ -89,6 +101,45 @@ def refunds(books: Books, call: Call) -> Page:
     return _page(_within(found, call), call, "/v1/refunds")
 
 
+def disputes(books: Books, call: Call) -> Page:
+    """GET /v1/disputes, all or those of one charge or intent."""
+    refuse_unknown(call.params, {**_PAGE, "charge": "text", "payment_intent": "text"})
+    of_charge, of_intent = text(call.params, "charge"), text(call.params, "payment_intent")
+    found = (
+        dispute
+        for dispute in _newest(books.disputes.newest_first, call)
+        if of_charge in (None, dispute.charge) and of_intent in (None, dispute.payment_intent)
+    )
+    return _page(_within(found, call), call, "/v1/disputes")
+
+
+def dispute(books: Books, call: Call) -> Dispute:
+    """GET /v1/disputes/:id."""
+    refuse_unknown(call.params, _ONE)
+    return find_dispute(books, call.object_id)
+
+
+def checkout_sessions(books: Books, call: Call) -> Page:
+    """GET /v1/checkout/sessions, all or those of one status or intent."""
+    refuse_unknown(call.params, {**_PAGE, "payment_intent": "text", "status": "text"})
+    of_intent, status = text(call.params, "payment_intent"), text(call.params, "status")
+    if status not in (None, "open", "complete", "expired"):
+        raise invalid("status", "status is open, complete or expired.")
+    found = (
+        record.session
+        for record in _newest(books.sessions.newest_first, call)
+        if of_intent in (None, record.session.payment_intent)
+        and status in (None, record.session.status)
+    )
+    return _page(_within(found, call), call, "/v1/checkout/sessions")
+
+
+def checkout_session(books: Books, call: Call) -> CheckoutSession:
+    """GET /v1/checkout/sessions/:id."""
+    refuse_unknown(call.params, {"expand": "list"})
+    return find_session(books, call.object_id).session
+
+
 def event(books: Books, call: Call) -> Event:
     """GET /v1/events/:id."""
     refuse_unknown(call.params, _ONE)
@@ -109,7 +160,7 @@ def events(books: Books, call: Call) -> Page:
     patterns = [one] if one else several
     found = (
         event
-        for event in _newest(books.events.newest_first, call)
+        for event in _newest(books.events.newest_first, call, call.now_s - EVENTS_KEPT_S)
         if not patterns or any(_matches(event.type, pattern) for pattern in patterns)
     )
     return _page(_within(found, call), call, "/v1/events")
@@ -168,9 +219,9 @@ def _bound(call: Call, name: str) -> int | None:
     return None if value is None else integer(value, f"created[{name}]")
 
 
-def _newest(newest_first: Any, call: Call) -> Iterator[Any]:
+def _newest(newest_first: Any, call: Call, oldest_kept_s: int = 0) -> Iterator[Any]:
     gte_s, gt_s = _bound(call, "gte"), _bound(call, "gt")
-    oldest_s = max(gte_s or 0, 0 if gt_s is None else gt_s + 1)
+    oldest_s = max(gte_s or 0, 0 if gt_s is None else gt_s + 1, oldest_kept_s)
     after_id = text(call.params, "starting_after")
     if "starting_after" in call.params and after_id is None:
         raise missing("starting_after")

@@ -106,6 +106,7 @@ class PaymentIntent(msgspec.Struct):
     next_action: dict[str, Any] | None = None
     on_behalf_of: None = None
     payment_method: str | None = None
+    payment_method_options: dict[str, Any] = {}
     payment_method_types: tuple[str, ...] = ("card",)
     processing: dict[str, Any] | None = None
     receipt_email: None = None
@@ -134,6 +135,57 @@ class Refund(msgspec.Struct):
     metadata: dict[str, str] = {}
     reason: str | None = None
     receipt_number: None = None
+
+
+class Dispute(msgspec.Struct):
+    """A shopper's bank asks for money back; `balance_transactions` show what it took from us and gave back."""
+
+    id: str
+    amount: int
+    charge: str
+    created: int
+    currency: str
+    evidence_details: dict[str, Any]
+    payment_intent: str
+    reason: str
+    status: str
+    object: str = "dispute"
+    balance_transactions: list[BalanceTransaction] = []
+    enhanced_eligibility_types: tuple[str, ...] = ()
+    evidence: dict[str, Any] = {}
+    is_charge_refundable: bool = False
+    livemode: bool = False
+    metadata: dict[str, str] = {}
+    network_reason_code: str | None = None
+
+
+class CheckoutSession(msgspec.Struct):
+    """A page of the provider's on which one order is paid."""
+
+    id: str
+    amount_total: int
+    created: int
+    currency: str
+    expires_at: int
+    success_url: str
+    url: str | None
+    object: str = "checkout.session"
+    amount_subtotal: int = 0
+    cancel_url: str | None = None
+    client_reference_id: str | None = None
+    customer: None = None
+    customer_details: None = None
+    customer_email: None = None
+    livemode: bool = False
+    locale: str | None = None
+    metadata: dict[str, str] = {}
+    mode: str = "payment"
+    payment_intent: str | None = None
+    payment_method_options: dict[str, Any] = {}
+    payment_method_types: tuple[str, ...] = ("card",)
+    payment_status: str = "unpaid"
+    status: str = "open"
+    ui_mode: str = "hosted_page"
 
 
 class ConfirmationToken(msgspec.Struct):
@@ -188,6 +240,10 @@ class IntentRecord(msgspec.Struct):
     behaviour: str = ""
     last4: str = ""
     settles_at_ms: int | None = None
+    method: str = "card"
+    fingerprint: str | None = None
+    return_url: str | None = None
+    session_id: str | None = None
 
 
 class RefundRecord(msgspec.Struct):
@@ -205,6 +261,17 @@ class TokenRecord(msgspec.Struct):
     behaviour: str
     last4: str
     used: bool = False
+    method: str = "card"
+    fingerprint: str | None = None
+
+
+class SessionRecord(msgspec.Struct):
+    """A Checkout Session with what is known of its PaymentIntent before there is one."""
+
+    session: CheckoutSession
+    item_name: str
+    intent_metadata: dict[str, str] = {}
+    description: str | None = None
 
 
 class StoredAnswer(msgspec.Struct):
@@ -225,6 +292,8 @@ class JournalLine(msgspec.Struct, omit_defaults=True):
     charges: list[Charge] = []
     refunds: list[RefundRecord] = []
     tokens: list[TokenRecord] = []
+    disputes: list[Dispute] = []
+    sessions: list[SessionRecord] = []
     events: list[Event] = []
     answer: StoredAnswer | None = None
     delivered: str | None = None

@@ -1,5 +1,6 @@
 """Refunds and what they do to the charge, also those that fail or pend long after they were accepted."""
 
+from orders.payments.sandbox import disputes
 from orders.payments.sandbox.books import Books, new_id
 from orders.payments.sandbox.calls import Call
 from orders.payments.sandbox.cards import BEHAVIOURS
@@ -34,6 +35,9 @@ def create(books: Books, call: Call) -> Refund:
     metadata = read_metadata(text_map(params, "metadata"))
     record, charge = _paid_charge(books, call)
     left_minor = charge.amount - charge.amount_refunded
+    if left_minor > 0:
+        disputes.refuse_refund(books, charge)
+        left_minor -= disputes.held_minor(books, charge)
     if left_minor == 0:
         message = f"Charge {charge.id} has already been refunded."
         raise ApiError(400, message, code="charge_already_refunded", stored=True)
@@ -55,6 +59,8 @@ def create(books: Books, call: Call) -> Refund:
     _apply(books, charge, refund.amount)
     books.emit("refund.created", refund)
     books.emit("charge.refunded", charge)
+    if charge.refunded:
+        disputes.close_inquiries(books, charge, call.now_s)
     return refund
 
 

@@ -2,9 +2,9 @@
 
 from orders.payments.sandbox.books import Books, new_id
 from orders.payments.sandbox.calls import Call
-from orders.payments.sandbox.cards import read_card
-from orders.payments.sandbox.errors import ApiError
-from orders.payments.sandbox.forms import Spec, refuse_unknown, text
+from orders.payments.sandbox.cards import Card, read_card
+from orders.payments.sandbox.errors import ApiError, no_such
+from orders.payments.sandbox.forms import Spec, refuse_unknown, url
 from orders.payments.sandbox.records import ConfirmationToken, TokenRecord
 
 GOOD_FOR_S = 12 * 3600
@@ -26,17 +26,42 @@ def create(books: Books, call: Call) -> ConfirmationToken:
     refuse_unknown(call.params, _CREATE)
     if len(books.tokens) >= call.objects_max:
         raise ApiError(503, "The sandbox is full.", error_type="api_error")
-    card = read_card(call.params, call.now_s)
-    preview = {"brand": "visa", "last4": card.last4}
+    card = read_card(call.params, call.now_s, books.unknown_cards_key)
     token = ConfirmationToken(
         id=new_id("ctoken"),
         created=call.now_s,
         expires_at=call.now_s + GOOD_FOR_S,
-        payment_method_preview={
-            "type": "card",
-            "card": preview | {"exp_month": card.exp_month, "exp_year": card.exp_year},
-        },
-        return_url=text(call.params, "return_url"),
+        payment_method_preview={"type": card.method, card.method: _preview(card)},
+        return_url=url(call.params, "return_url"),
     )
-    books.put(TokenRecord(token, card.behaviour, card.last4))
+    books.put(
+        TokenRecord(
+            token,
+            card.behaviour,
+            card.last4,
+            method=card.method,
+            fingerprint=card.fingerprint,
+        )
+    )
     return token
+
+
+def retrieve(books: Books, call: Call) -> ConfirmationToken:
+    """GET /v1/confirmation_tokens/:id, also of used and expired ones."""
+    refuse_unknown(call.params, {"expand": "list"})
+    record = books.tokens.get(call.object_id)
+    if record is None:
+        raise no_such("confirmation_token", call.object_id, "confirmation_token")
+    return record.token
+
+
+def _preview(card: Card) -> dict[str, object]:
+    if card.method != "card":
+        return {}
+    return {
+        "brand": "visa",
+        "exp_month": card.exp_month,
+        "exp_year": card.exp_year,
+        "fingerprint": card.fingerprint,
+        "last4": card.last4,
+    }

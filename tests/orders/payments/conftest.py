@@ -31,6 +31,7 @@ async def sandbox(shared_sandbox: RunningSandbox) -> AsyncIterator[RunningSandbo
         next_429=0,
         latency_ms=0,
         outage=False,
+        outage_hangs_up=False,
         endpoint=None,
     )
 

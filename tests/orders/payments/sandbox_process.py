@@ -7,10 +7,11 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from orders.payments.kept_connections import HttpAnswer, KeptConnections, NotSentError
-from orders.payments.stripe_gateway import PaymentFact, StripeGateway
+from orders.payments.stripe_gateway import CheckoutFact, PaymentFact, StripeGateway
 
 SECRET_KEY = "sk_test_sandbox"
 PUBLISHABLE_KEY = "pk_test_sandbox"
@@ -85,6 +86,13 @@ class RunningSandbox:
         assert answer.status == 200, answer.body
         return str(answer.body["id"])
 
+    async def other_token(self, method: str) -> str:
+        path = "/v1/confirmation_tokens"
+        fields = {"payment_method_data[type]": method}
+        answer = await self.ask("POST", path, fields, bearer=PUBLISHABLE_KEY)
+        assert answer.status == 200, answer.body
+        return str(answer.body["id"])
+
     async def card_token(self, number: str, **changes: str) -> Answer:
         card = {"number": number, "exp_month": "12", "exp_year": "2040", "cvc": "123"} | changes
         fields = {f"payment_method_data[card][{name}]": value for name, value in card.items()}
@@ -105,7 +113,46 @@ class RunningSandbox:
             confirmation_token=changes.pop("token", None) or await self.token(payment_method),
             metadata={"stream_id": "str_1"},
             idempotency_key=changes.pop("key", f"pay:{order_id}:1"),
+            **changes,
         )
+
+    async def checkout(self, **changes: Any) -> CheckoutFact:
+        """A session of one order, opened through the real gateway."""
+        self.orders += 1
+        order_id = changes.pop("order_id", f"ord_{self.orders}")
+        wanted: dict[str, Any] = {
+            "order_id": order_id,
+            "attempt": 1,
+            "amount_minor": 5_000,
+            "currency": "CNY",
+            "name": "Order",
+            "expires_at": datetime.now(UTC) + timedelta(minutes=35),
+            "success_url": "http://127.0.0.1:9/done?session={CHECKOUT_SESSION_ID}",
+            "cancel_url": "http://127.0.0.1:9/back",
+            "payment_method_types": ("card",),
+            "metadata": {"stream_id": "str_1"},
+            "idempotency_key": f"checkout:{order_id}:1",
+        }
+        return await self.gateway.create_checkout(**{**wanted, **changes})
+
+    async def browse(
+        self, url: str | None, fields: Mapping[str, str] | None = None, language: str = "en"
+    ) -> HttpAnswer:
+        """What a shopper's browser gets of a page, or for a form filled in on it."""
+        assert url is not None
+        target = url.removeprefix(self.base_url)
+        headers = {"accept-language": language}
+        if fields is None:
+            return await self.connections.request("GET", target, headers, b"")
+        return await self.connections.request("POST", target, headers, form(fields))
+
+    async def dispute(self, payment_intent_id: str, **fields: str) -> Answer:
+        path = f"/sandbox/payment_intents/{payment_intent_id}/dispute"
+        return await self.ask("POST", path, fields)
+
+    async def decide(self, dispute_id: str, outcome: str) -> Answer:
+        path = f"/sandbox/disputes/{dispute_id}/decide"
+        return await self.ask("POST", path, {"outcome": outcome})
 
     async def authenticate(self, fact: PaymentFact, outcome: str) -> Answer:
         path = f"/sandbox/payment_intents/{fact.payment_intent_id}/authenticate"
