@@ -239,6 +239,22 @@ class Refund(Base):
     )
 
 
+class Dispute(Base):
+    """A payment that its bank took back, and how that ended: a lost one moves no more money, so no entry tells."""
+
+    __tablename__ = "disputes"
+    id: Mapped[PrimaryId]
+    order_id: Mapped[Id] = mapped_column(ForeignKey("orders.id"), index=True)
+    payment_intent_id: Mapped[str]
+    amount_minor: Mapped[Minor]
+    state: Mapped[str]
+    created_at: Mapped[CreatedAt]
+    __table_args__ = (
+        CheckConstraint("amount_minor > 0", name="amount"),
+        CheckConstraint("state IN ('OPEN', 'WON', 'LOST')", name="state"),
+    )
+
+
 class RefundRequest(Base):
     """A shopper's wish to have an order, or a part of it, taken back; staff decide."""
 
@@ -278,11 +294,14 @@ class LedgerTransaction(Base):
     gifts: Mapped[int] = mapped_column(
         server_default="0"
     )  # +1 a gift begins or comes back, −1 it is undone.
+    # The same of an order of goods: it stands as long as one of its units is sold.
+    orders: Mapped[int] = mapped_column(server_default="0")
     commitment: Mapped[str]
     posted_at: Mapped[CreatedAt]
     __table_args__ = (
         UniqueConstraint("source_id", "kind"),
         CheckConstraint("gifts BETWEEN -1 AND 1", name="gifts"),
+        CheckConstraint("orders BETWEEN -1 AND 1", name="orders"),
     )
 
 

@@ -67,8 +67,9 @@ class Posting:
     """One outside fact as entries: debit > 0, credit < 0. Entries of one account are added up.
 
     ``lines`` are the (sku, quantity) whose sale this fact begins or undoes; its kind says which of the two.
-    ``gifts`` is 1 where a gift begins or comes back, −1 where it is undone. What is of no order has no
-    ``order_id``, and the campaign's id as its stream unless it is of one.
+    ``gifts`` is 1 where a gift begins or comes back, −1 where it is undone; ``orders`` the same of an order of
+    goods, which stands as long as one of its units is sold. What is of no order has no ``order_id``, and the
+    campaign's id as its stream unless it is of one.
     """
 
     campaign_id: str
@@ -80,6 +81,7 @@ class Posting:
     entries: Sequence[tuple[str, int]]
     lines: Sequence[tuple[str, int]] = ()
     gifts: int = 0
+    orders: int = 0
 
     def amounts(self) -> list[tuple[str, int]]:
         """Return one non-zero amount an account, sorted by account; raise ``PostingError`` unless they balance."""
@@ -181,6 +183,7 @@ async def _insert_transactions(
             "currencies": [posting.currency for posting in postings],
             "lines": [json.dumps([list(line) for line in posting.lines]) for posting in postings],
             "gifts": [posting.gifts for posting in postings],
+            "standing": [posting.orders for posting in postings],
             "commitments": [_commitment(posting, salts) for posting in postings],
         },
     )
@@ -204,14 +207,14 @@ _READ_SALTS = text(
 )
 _INSERT_TRANSACTIONS = text("""
 INSERT INTO ledger_transactions
-    (id, campaign_id, stream_id, kind, source_id, order_id, currency, lines, gifts, commitment)
+    (id, campaign_id, stream_id, kind, source_id, order_id, currency, lines, gifts, orders, commitment)
 SELECT u.id, u.campaign_id, u.stream_id, u.kind, u.source_id, u.order_id, u.currency, CAST(u.lines AS jsonb), u.gifts,
-       u.commitment
+       u.orders, u.commitment
 FROM unnest(
     CAST(:ids AS text[]), CAST(:campaigns AS text[]), CAST(:streams AS text[]), CAST(:kinds AS text[]),
     CAST(:sources AS text[]), CAST(:orders AS text[]), CAST(:currencies AS text[]), CAST(:lines AS text[]),
-    CAST(:gifts AS int[]), CAST(:commitments AS text[])
-) AS u (id, campaign_id, stream_id, kind, source_id, order_id, currency, lines, gifts, commitment)
+    CAST(:gifts AS int[]), CAST(:standing AS int[]), CAST(:commitments AS text[])
+) AS u (id, campaign_id, stream_id, kind, source_id, order_id, currency, lines, gifts, orders, commitment)
 ON CONFLICT (source_id, kind) DO NOTHING
 RETURNING id
 """)

@@ -15,7 +15,10 @@ _CHECKS = {
         'payment_methods': "cardinality(payment_methods) > 0"
         " AND payment_methods <@ ARRAY['card', 'alipay', 'wechat_pay']::varchar[]",
     },
-    'ledger_transactions': {'gifts': 'gifts BETWEEN -1 AND 1'},
+    'ledger_transactions': {
+        'gifts': 'gifts BETWEEN -1 AND 1',
+        'orders': 'orders BETWEEN -1 AND 1',
+    },
     'offer_terms': {
         'farmer_fixed': 'coalesce(farmer_fixed_minor, 0) >= 0'
         ' AND coalesce(farmer_fixed_minor, 0) + coalesce(beneficiary_fixed_minor, 0) <= price_minor',
@@ -177,6 +180,19 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_refund_requests'))
     )
     op.create_index('uq_refund_requests_open', 'refund_requests', ['order_id'], unique=True, postgresql_where=sa.text("state = 'OPEN'"))
+    op.create_table('disputes',
+    sa.Column('id', sa.String(collation='C'), nullable=False),
+    sa.Column('order_id', sa.String(collation='C'), nullable=False),
+    sa.Column('payment_intent_id', sa.String(), nullable=False),
+    sa.Column('amount_minor', sa.BigInteger(), nullable=False),
+    sa.Column('state', sa.String(), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
+    sa.CheckConstraint('amount_minor > 0', name=op.f('ck_disputes_amount')),
+    sa.CheckConstraint("state IN ('OPEN', 'WON', 'LOST')", name=op.f('ck_disputes_state')),
+    sa.ForeignKeyConstraint(['order_id'], ['orders.id'], name=op.f('fk_disputes_order_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_disputes'))
+    )
+    op.create_index(op.f('ix_disputes_order_id'), 'disputes', ['order_id'], unique=False)
     op.create_table('match_uses',
     sa.Column('match_id', sa.String(collation='C'), nullable=False),
     sa.Column('order_id', sa.String(collation='C'), nullable=False),
@@ -201,6 +217,7 @@ def upgrade() -> None:
     op.add_column('campaigns', sa.Column('refund_terms', sa.String(), nullable=True))
     op.add_column('campaigns', sa.Column('refund_terms_zh', sa.String(), nullable=True))
     op.add_column('ledger_transactions', sa.Column('gifts', sa.Integer(), server_default='0', nullable=False))
+    op.add_column('ledger_transactions', sa.Column('orders', sa.Integer(), server_default='0', nullable=False))
     op.add_column('offer_terms', sa.Column('farmer_fixed_minor', sa.BigInteger(), nullable=True))
     op.add_column('offer_terms', sa.Column('beneficiary_cap_minor', sa.BigInteger(), nullable=True))
     op.add_column('offer_terms', sa.Column('farmer_floor_minor', sa.BigInteger(), nullable=True))
@@ -264,6 +281,7 @@ def downgrade() -> None:
     op.drop_column('offer_terms', 'farmer_floor_minor')
     op.drop_column('offer_terms', 'beneficiary_cap_minor')
     op.drop_column('offer_terms', 'farmer_fixed_minor')
+    op.drop_column('ledger_transactions', 'orders')
     op.drop_column('ledger_transactions', 'gifts')
     op.drop_column('campaigns', 'refund_terms_zh')
     op.drop_column('campaigns', 'refund_terms')
@@ -275,6 +293,8 @@ def downgrade() -> None:
     op.drop_index(op.f('ix_match_uses_order_id'), table_name='match_uses')
     op.drop_index('ix_match_uses_giver', table_name='match_uses')
     op.drop_table('match_uses')
+    op.drop_index(op.f('ix_disputes_order_id'), table_name='disputes')
+    op.drop_table('disputes')
     op.drop_index('uq_refund_requests_open', table_name='refund_requests', postgresql_where=sa.text("state = 'OPEN'"))
     op.drop_table('refund_requests')
     op.drop_index(op.f('ix_matches_campaign_id'), table_name='matches')
