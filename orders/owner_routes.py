@@ -8,13 +8,16 @@ from typing import Annotated, Final, cast
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from orders.asking_back import AskBackIn, RefundRequestOut, ask_back, show_request, withdraw
 from orders.order_links import link, own_orders
 from orders.schemas import OrderPath
-from orders.tables import Order
+from orders.tables import Order, RefundRequest
 from stream_events.access import Caller, Role, allow
 from stream_events.errors import not_found, problems
 from stream_events.links import Links
+from stream_events.paging import Listing, Paged, read_page
 from stream_events.requests import database_of, signer_of
 
 JSON_BYTES_MAX: Final = 16 * 1024
@@ -44,12 +47,50 @@ async def get_link(
     request: Request, response: Response, caller: Shopper, order_id: OrderPath
 ) -> OrderLinkOut:
     """Give the shopper the secret link by which this order is found again, on any device."""
-    wanted = select(Order.id).where(Order.id == order_id, own_orders(caller))
     async with database_of(request).begin() as sql:
-        if await sql.scalar(wanted) is None:
-            raise not_found("order")
+        await _require_own(sql, order_id, caller)
     response.headers["cache-control"] = "no-store"
     return OrderLinkOut(url=link(signer_of(request), _links_of(request), order_id))
+
+
+@_small.post(
+    "/orders/{order_id}/refund-requests",
+    status_code=201,
+    responses=problems(400, 401, 403, 404, 409, 413, 422),
+)
+async def ask_for_refund(
+    request: Request, caller: Owner, order_id: OrderPath, body: AskBackIn
+) -> RefundRequestOut:
+    """Ask for an order, or some units of it, to be taken back; staff decide. One wish is open at a time."""
+    return await ask_back(database_of(request), order_id, caller, body)
+
+
+@_small.get("/orders/{order_id}/refund-requests", responses=problems(401, 403, 404, 422))
+async def list_own_refund_requests(
+    request: Request, caller: Owner, order_id: OrderPath, page: Paged
+) -> Listing[RefundRequestOut]:
+    """List what was asked for this order, newest first, and what became of it."""
+    asked = select(RefundRequest).where(RefundRequest.order_id == order_id)
+    async with database_of(request).begin() as sql:
+        await _require_own(sql, order_id, caller)
+        rows, following = await read_page(sql, asked, RefundRequest.id, page)
+    return Listing(items=[show_request(row) for row in rows], next=following)
+
+
+@_small.delete(
+    "/orders/{order_id}/refund-requests",
+    status_code=204,
+    responses=problems(401, 403, 404, 422),
+)
+async def withdraw_refund_request(request: Request, caller: Owner, order_id: OrderPath) -> None:
+    """Withdraw the open wish, if there is one."""
+    await withdraw(database_of(request), order_id, caller)
+
+
+async def _require_own(sql: AsyncSession, order_id: str, caller: Caller) -> None:
+    wanted = select(Order.id).where(Order.id == order_id, own_orders(caller))
+    if await sql.scalar(wanted) is None:
+        raise not_found("order")
 
 
 router.include_router(_small)
