@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
 import inventory.routes
+import orders.answers.routes
 import orders.owner_routes
 import orders.place_route
 import orders.routes

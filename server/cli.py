@@ -319,6 +319,23 @@ def check(
     raise typer.Exit(1 if report.failed else 0)
 
 
+@app.command("explain")
+def explain_command(
+    order: Annotated[str, typer.Argument(help="The order or gift (ord_…).")],
+    data: Data = None,
+    lang: Annotated[Literal["en", "zh"], typer.Option(help="The language to tell it in.")] = "en",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell the whole life of an order or gift: holds, attempts, events, entries. Nothing in it is personal."""
+    from server.explaining import explain_order, lines_of
+
+    found = run(explain_order(running(load(data_dir=data)), order, lang))
+    if found is None:
+        print("there is no such order", file=sys.stderr)
+        raise typer.Exit(1)
+    print(found.model_dump_json(indent=2) if as_json else "\n".join(lines_of(found, lang)))
+
+
 @app.command()
 def demo(
     headless: Annotated[
