@@ -16,9 +16,9 @@ from inventory.guard import release
 from orders.lifecycle import Act, Input, OrderState, verdict
 from orders.locks import lock_orders
 from orders.payments import attempts as tries
+from orders.payments.checkout_mode import end_session
 from orders.payments.pace import BreakerOpen, Busy, Outage, Pace
 from orders.payments.pacer import pause
-from orders.payments.pay import attempts_of
 from orders.payments.stripe_gateway import (
     PaymentError,
     PaymentFact,
@@ -40,8 +40,6 @@ FLIGHTS_MAX = 8
 ROUND_S = 1.0
 MOVE_EVERY_MS = 10_000
 MOVE_BATCH = 500
-# Stripe forgets a key after a day; by then it must not be used to ask what it did.
-KEY_GOOD_FOR_S = 12 * 3600
 
 _DUE = text("""
     SELECT id FROM orders WHERE state = 'AWAITING_PAYMENT' AND pay_by <= clock_timestamp()
@@ -149,7 +147,7 @@ async def end_due(database: Database, *, batch_max: int = BATCH_MAX) -> int:
         )
         await tries.move(sql, over, OrderState.AWAITING_PAYMENT, _next(Input.DEADLINE))
         untried = [order_id for order_id in over if order_id not in tried]
-        await _release(sql, untried, OrderState.EXPIRING)
+        await release_orders(sql, untried, OrderState.EXPIRING)
     log.info("orders_expired", released=len(untried), asking_stripe=len(tried))
     return len(over)
 
@@ -162,7 +160,7 @@ async def finish_order(
     Where Stripe cannot be asked, or does not know, the order stays as it is for the next round.
     """
     async with database.begin() as sql:
-        attempts = await attempts_of(sql, order_id)
+        attempts = await tries.attempts_of(sql, order_id)
     try:
         for attempt in attempts:
             if attempt.state not in tries.DEAD:
@@ -178,6 +176,9 @@ async def finish_order(
 async def _end_attempt(
     database: Database, stripe: StripeGateway, pace: Pace, attempt: PayAttempt
 ) -> None:
+    if attempt.way == "checkout":
+        await end_session(database, stripe, pace, attempt)
+        return
     payment_intent_id = attempt.payment_intent_id
     if payment_intent_id is None:
         fact = await _learn(database, stripe, pace, attempt)
@@ -192,12 +193,7 @@ async def _learn(
     database: Database, stripe: StripeGateway, pace: Pace, attempt: PayAttempt
 ) -> PaymentFact | None:
     """Finish an attempt with its own key to learn which PaymentIntent it made; None where the key says no more."""
-    async with database.begin() as sql:
-        age_s = await sql.scalar(
-            text("SELECT extract(epoch FROM clock_timestamp() - CAST(:at AS timestamptz))"),
-            {"at": attempt.created_at},
-        )
-    if age_s is None or age_s > KEY_GOOD_FOR_S or attempt.absent_cycles:
+    if attempt.absent_cycles or await tries.key_is_old(database, attempt):
         # The reconciler is looking for the object itself.
         return None
     try:
@@ -230,17 +226,20 @@ async def release_if_dead(database: Database, order_id: str) -> None:
         state = OrderState(order.state)
         if state not in {OrderState.EXPIRING, OrderState.CANCELLING}:
             return
-        if all(attempt.state in tries.DEAD for attempt in await attempts_of(sql, order_id)):
-            await _release(sql, [order_id], state)
+        if all(attempt.state in tries.DEAD for attempt in await tries.attempts_of(sql, order_id)):
+            await release_orders(sql, [order_id], state)
 
 
-async def _release(sql: AsyncSession, order_ids: Sequence[str], state: OrderState) -> None:
-    if not order_ids:
-        return
+async def release_orders(
+    sql: AsyncSession, order_ids: Sequence[str], state: OrderState
+) -> OrderState:
+    """Give back the units of locked orders of which nothing is payable; return the state they are in after it."""
     step = verdict(state, Input.RELEASED)
     assert isinstance(step, Act)
-    await tries.move(sql, order_ids, state, step.next_state)
-    await release(sql, order_ids)
+    if order_ids:
+        await tries.move(sql, order_ids, state, step.next_state)
+        await release(sql, order_ids)
+    return step.next_state
 
 
 async def run_expiry(

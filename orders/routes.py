@@ -1,8 +1,7 @@
 """Orders over HTTP, after they were placed: how they stand, where they go, and what Stripe tells us.
 
 Placing itself is the one hot route and stands apart (``orders.place_route``), and so does paying
-(``orders.payment_routes``). An order that is not the caller's
-does not exist for them.
+(``orders.payment_routes``). An order that is not the caller's does not exist for them.
 """
 
 import time

@@ -5,9 +5,10 @@ find out what it did. Money is settled elsewhere (``orders.settlement``); here o
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.lifecycle import KEPT, Act, Input, OrderState, verdict
@@ -21,6 +22,9 @@ from stream_events.database import Database
 TRIES_MAX: Final = 3
 # Three tries, and two tokens that Stripe did not take at all.
 ATTEMPTS_MAX: Final = 5
+
+# Stripe forgets a key after a day; by then it must not be used to ask what it did.
+KEY_GOOD_FOR_S: Final = 12 * 3600
 
 # Nothing of the attempt is, or can become, payable.
 DEAD: Final = frozenset({"CANCELED", "ABSENT"})
@@ -54,6 +58,8 @@ _MOVE = text("""
     RETURNING id
 """)
 
+_AGE = text("SELECT extract(epoch FROM clock_timestamp() - CAST(:at AS timestamptz))")
+
 
 async def create(stripe: StripeGateway, attempt: PayAttempt) -> PaymentFact:
     """Make the attempt's PaymentIntent, or learn what it became: the same key and parameters each time.
@@ -70,6 +76,8 @@ async def create(stripe: StripeGateway, attempt: PayAttempt) -> PaymentFact:
             confirmation_token=params["confirmation_token"],
             metadata=params["metadata"],
             idempotency_key=f"pay:{attempt.order_id}:{attempt.n}",
+            return_url=params.get("return_url"),
+            payment_method_types=params.get("payment_method_types", ("card",)),
         )
     except Declined as declined:
         return declined.fact
@@ -119,6 +127,62 @@ async def record(database: Database, attempt: PayAttempt, fact: PaymentFact) -> 
     return state
 
 
+async def attempts_of(sql: AsyncSession, order_id: str) -> Sequence[PayAttempt]:
+    """Return an order's attempts, oldest first, as they are now."""
+    found = await sql.scalars(
+        select(PayAttempt)
+        .where(PayAttempt.order_id == order_id)
+        .order_by(PayAttempt.n)
+        .execution_options(populate_existing=True)
+    )
+    return found.all()
+
+
+async def key_is_old(database: Database, attempt: PayAttempt) -> bool:
+    """Whether Stripe may have forgotten the attempt's key, so that using it would make a second object."""
+    async with database.begin() as sql:
+        age_s = await sql.scalar(_AGE, {"at": attempt.created_at})
+    return age_s is None or age_s > KEY_GOOD_FOR_S
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """An attempt as it was before its newest try."""
+
+    state: str
+    token: str
+
+
+async def take_back(database: Database, attempt: PayAttempt, before: Before | None) -> None:
+    """Take back a try of which Stripe certainly knows nothing, so that it costs the shopper none.
+
+    Only while nobody else can have taken it up: once the order is expiring, the expirer may be finishing it.
+    """
+    mine = (
+        PayAttempt.order_id == attempt.order_id,
+        PayAttempt.n == attempt.n,
+        PayAttempt.tries == attempt.tries,
+        PayAttempt.state == "CREATING",
+    )
+    async with database.begin() as sql:
+        [order] = await lock_orders(sql, [attempt.order_id])
+        if order.state != OrderState.AWAITING_PAYMENT:
+            return
+        if before is None:
+            never_sent = (
+                PayAttempt.payment_intent_id.is_(None),
+                PayAttempt.checkout_session_id.is_(None),
+            )
+            await sql.execute(delete(PayAttempt).where(*mine, *never_sent))
+            return
+        params = {**attempt.params, "confirmation_token": before.token}
+        await sql.execute(
+            update(PayAttempt)
+            .where(*mine)
+            .values(state=before.state, tries=attempt.tries - 1, params=params)
+        )
+
+
 async def apply(database: Database, attempt: PayAttempt, fact: PaymentFact) -> None:
     """Apply what a look at Stripe showed of an attempt that nobody is working on: money by way of the books."""
     if attempt.state == "CREATING":
@@ -139,10 +203,16 @@ async def move(
 
 def tries_left(attempts: Sequence[PayAttempt]) -> int:
     """Return how many more times a card may be tried. What Stripe never saw is not a try."""
-    tried = sum(attempt.tries for attempt in attempts if attempt.state != "ABSENT")
+    tried = sum(attempt.tries for attempt in attempts if not _untried(attempt))
     if len(attempts) >= ATTEMPTS_MAX and attempts[-1].state in DEAD:
         return 0
     return max(0, TRIES_MAX - tried)
+
+
+def _untried(attempt: PayAttempt) -> bool:
+    """Whether no means to pay was ever tried: Stripe never saw it, or its page was closed without being used."""
+    unused = attempt.way == "checkout" and attempt.payment_intent_id is None
+    return attempt.state == "ABSENT" or (unused and attempt.state == "CANCELED")
 
 
 def standing(state: OrderState, attempts: Sequence[PayAttempt]) -> PaymentOut | None:
@@ -157,6 +227,8 @@ def standing(state: OrderState, attempts: Sequence[PayAttempt]) -> PaymentOut | 
     if state in {OrderState.EXPIRING, OrderState.CANCELLING}:
         return None if newest.state in DEAD else PaymentOut(status="checking")
     if newest.state in DEAD:
+        if _untried(newest) and newest.way == "checkout":
+            return None
         # The last card tried was refused outright; another may be tried while the order waits.
         return PaymentOut(status="declined") if state is OrderState.AWAITING_PAYMENT else None
     status = _STATUS_OF[newest.state]

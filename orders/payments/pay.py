@@ -9,13 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import bindparam, delete, false, func, select, update
+from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from orders.lifecycle import RELEASED, OrderState
+from orders.lifecycle import OrderState
 from orders.locks import lock_orders
 from orders.payments import attempts as tries
+from orders.payments.card_testing import CardTesting, Presented
 from orders.payments.pace import BreakerOpen, Busy, Pace
+from orders.payments.payable import (
+    PayableOrder,
+    TooLate,
+    read_payable,
+    require_payable_state,
+    too_late,
+)
 from orders.payments.stripe_gateway import (
     PaymentFact,
     RateLimited,
@@ -25,7 +33,7 @@ from orders.payments.stripe_gateway import (
     Unreachable,
 )
 from orders.schemas import PaymentOut, PayOut
-from orders.tables import Order, PayAttempt
+from orders.tables import PayAttempt
 from stream_events.database import Database
 from stream_events.errors import Problem, not_found, unavailable
 from stream_events.money import stripe_amount
@@ -38,69 +46,34 @@ _RETRYABLE = frozenset({"DECLINED", "REQUIRES_ACTION"})
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """Who pays what with which card."""
+    """Who pays what with which card, from where, and where a means to pay that leaves our page comes back to."""
 
     order_id: str
     shopper_id: str
     token: str
+    address: str | None = None
+    return_url: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """The attempt as it was before this try, to go back to when Stripe certainly saw nothing of it."""
-
-    state: str
-    token: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """An order with its attempts, oldest first, and whether its time to pay still runs, by one clock and look."""
-
-    id: str
-    stream_id: str
-    state: OrderState
-    total_minor: int
-    currency: str
-    on_time: bool
-    attempts: list[PayAttempt]
-
-
-# Thousands pay within minutes, so one statement reads all that decides. The clock is the one of this very statement:
-# that of the transaction may have waited for a lock.
-_READ = (
-    select(
-        Order.id,
-        Order.stream_id,
-        Order.shopper_id,
-        Order.state,
-        Order.total_minor,
-        Order.currency,
-        func.coalesce(func.clock_timestamp() < Order.pay_by, false()).label("on_time"),
-        PayAttempt,
-    )
-    .outerjoin(PayAttempt, PayAttempt.order_id == Order.id)
-    .where(Order.id == bindparam("order_id"))
-    .order_by(PayAttempt.n)
-    .execution_options(populate_existing=True)
-)
-
-
-class _TooLate(Exception):  # noqa: N818 - a state of the order's clock.
-    """``pay_by`` has passed."""
-
-
-async def pay(database: Database, stripe: StripeGateway, pace: Pace, payer: Payer) -> PayOut:
+async def pay(
+    database: Database,
+    stripe: StripeGateway,
+    pace: Pace,
+    payer: Payer,
+    card_testing: CardTesting | None = None,
+) -> PayOut:
     """Try to pay an order whose turn it is; a repeat, or a second tab, gets the standing of the first.
 
-    Raises ``Problem``: 404, 409 ``not_your_turn``, 410 ``order_expired``, 503 when Stripe cannot be asked now.
+    Raises ``Problem``: 404, 409 ``not_your_turn`` or ``paying_elsewhere``, 410 ``order_expired`` or
+    ``order_cancelled``, 429 ``pay_later`` from ``card_testing``, 503 when Stripe cannot be asked now.
     """
     try:
         async with database.begin() as sql:
             known = _nothing_to_try(await _read(sql, payer), payer)
         if known is not None:
             return known
-        await _wait_for_a_call(pace)
+        who = await _look_at(card_testing, stripe, pace, payer)
+        await wait_for_a_call(pace)
         async with database.begin() as sql:
             await lock_orders(sql, [payer.order_id])
             # Asked again: while this one waited for its call, another may have tried, or the clock run out.
@@ -109,12 +82,8 @@ async def pay(database: Database, stripe: StripeGateway, pace: Pace, payer: Paye
             if known is not None:
                 return known
             attempt, before = await _open_try(sql, order, payer)
-    except _TooLate as error:
-        if await pace.outage() is not None:
-            raise unavailable(
-                "Paying was interrupted; your time is extended.", "pay_later"
-            ) from error
-        raise Problem(410, "order_expired", "The time to pay this order is over.") from error
+    except TooLate as error:
+        raise await too_late(pace) from error
     call = tries.create if before is None else tries.confirm
     try:
         fact = await pace.observed(lambda: call(stripe, attempt))
@@ -122,63 +91,85 @@ async def pay(database: Database, stripe: StripeGateway, pace: Pace, payer: Paye
         log.warning("payment_unknown", order_id=order.id, attempt=attempt.n, reason=str(error))
         return await _standing(database, payer)
     except (RateLimited, Unreachable) as error:
-        await _undo_try(database, attempt, before)
-        raise _later(error) from error
+        await tries.take_back(database, attempt, before)
+        raise pay_later(error) from error
     except Refused as error:
+        # A token made up is a try of those who have no card at all; our own wrong key is nobody's.
+        if card_testing and who and error.code != "authentication_error":
+            await card_testing.count(who, declined=True)
         return await _refused(database, payer, order, attempt, before, error)
+    if card_testing and who:
+        await card_testing.count(who, declined=fact.status == "requires_payment_method")
     return await _known(database, payer, order, attempt, fact)
 
 
-async def _wait_for_a_call(pace: Pace) -> None:
+async def _look_at(
+    card_testing: CardTesting | None, stripe: StripeGateway, pace: Pace, payer: Payer
+) -> Presented | None:
+    """Refuse whoever tests cards, before anything is touched; only where it looks like that, know the card first."""
+    if card_testing is None:
+        return None
+    who = card_testing.presented(payer.shopper_id, payer.address)
+    if not (await card_testing.look(who)).closer:
+        return who
+    try:
+        token = await pace.call("pay", lambda: stripe.fetch_token(payer.token))
+    except (Busy, BreakerOpen, RateLimited, Unreachable) as error:
+        raise pay_later(error) from error
+    except (Refused, UnknownOutcome) as error:
+        # A token that is none is refused when it is tried, and counted then.
+        log.info("card_not_known", order_id=payer.order_id, error=type(error).__name__)
+        return who
+    if token.fingerprint is None:
+        return who
+    who = card_testing.presented(payer.shopper_id, payer.address, token.fingerprint)
+    await card_testing.look(who)
+    return who
+
+
+async def wait_for_a_call(pace: Pace) -> None:
+    """Wait for a call that a shopper waits for; raises ``Problem`` 503 when none is free soon."""
     try:
         wait_ms = await pace.take("pay")
     except (Busy, BreakerOpen) as error:
-        raise _later(error) from error
+        raise pay_later(error) from error
     await asyncio.sleep(wait_ms / 1000)
 
 
-async def _read(sql: AsyncSession, payer: Payer) -> _Order:
-    rows = (await sql.execute(_READ, {"order_id": payer.order_id})).all()
-    if not rows or rows[0].shopper_id != payer.shopper_id:
+async def _read(sql: AsyncSession, payer: Payer) -> PayableOrder:
+    order = await read_payable(sql, payer.order_id)
+    if order is None or order.shopper_id != payer.shopper_id:
         raise not_found("order")
-    first = rows[0]
-    return _Order(
-        id=first.id,
-        stream_id=first.stream_id,
-        state=OrderState(first.state),
-        total_minor=first.total_minor,
-        currency=first.currency,
-        on_time=first.on_time,
-        attempts=[row.PayAttempt for row in rows if row.PayAttempt is not None],
-    )
+    return order
 
 
-def _nothing_to_try(order: _Order, payer: Payer) -> PayOut | None:
+def _nothing_to_try(order: PayableOrder, payer: Payer) -> PayOut | None:
     """Return where the payment stands if this token must not be tried (now, or again); None if it may."""
-    if order.state is OrderState.RESERVED:
-        raise Problem(
-            409, "not_your_turn", "Your units are held; paying opens when it is your turn."
-        )
-    if order.state in RELEASED - {OrderState.LATE_PAID}:
-        raise Problem(410, "order_expired", "This order was not paid in time; its units went back.")
+    require_payable_state(order)
     standing = _pay_out(order.state, order.attempts)
     if order.state is not OrderState.AWAITING_PAYMENT:
         return standing
-    newest = order.attempts[-1] if order.attempts else None
+    newest = order.newest
     if newest is not None and newest.state not in tries.DEAD:
+        if newest.way == "checkout":
+            if newest.state in {"PROCESSING", "SUCCEEDED"}:
+                return standing
+            raise Problem(
+                409, "paying_elsewhere", "A payment page at Stripe is open for this order."
+            )
         repeated = newest.params["confirmation_token"] == payer.token
         if repeated or newest.state not in _RETRYABLE:
             return standing
     if not order.on_time:
-        raise _TooLate
+        raise TooLate
     return standing if standing.tries_left == 0 else None
 
 
 async def _open_try(
-    sql: AsyncSession, order: _Order, payer: Payer
-) -> tuple[PayAttempt, _Before | None]:
+    sql: AsyncSession, order: PayableOrder, payer: Payer
+) -> tuple[PayAttempt, tries.Before | None]:
     """Write down the try, with everything that will be sent, before anything is sent."""
-    newest = order.attempts[-1] if order.attempts else None
+    newest = order.newest
     if newest is None or newest.state in tries.DEAD:
         attempt = PayAttempt(
             order_id=order.id,
@@ -190,12 +181,14 @@ async def _open_try(
                 "currency": order.currency,
                 "confirmation_token": payer.token,
                 "metadata": {"stream_id": order.stream_id},
+                "payment_method_types": order.methods,
+                "return_url": payer.return_url,
             },
         )
         sql.add(attempt)
         await sql.flush()
         return attempt, None
-    before = _Before(newest.state, newest.params["confirmation_token"])
+    before = tries.Before(newest.state, newest.params["confirmation_token"])
     newest.state = "CREATING"
     newest.tries += 1
     newest.params = {**newest.params, "confirmation_token": payer.token}
@@ -205,47 +198,19 @@ async def _open_try(
     return newest, before
 
 
-async def _undo_try(database: Database, attempt: PayAttempt, before: _Before | None) -> None:
-    """Take back a try of which Stripe certainly knows nothing, so that it costs the shopper none.
-
-    Only while nobody else can have taken it up: once the order is expiring, the expirer may be finishing it.
-    """
-    mine = (
-        PayAttempt.order_id == attempt.order_id,
-        PayAttempt.n == attempt.n,
-        PayAttempt.tries == attempt.tries,
-        PayAttempt.state == "CREATING",
-    )
-    async with database.begin() as sql:
-        [order] = await lock_orders(sql, [attempt.order_id])
-        if order.state != OrderState.AWAITING_PAYMENT:
-            return
-        if before is None:
-            await sql.execute(
-                delete(PayAttempt).where(*mine, PayAttempt.payment_intent_id.is_(None))
-            )
-            return
-        params = {**attempt.params, "confirmation_token": before.token}
-        await sql.execute(
-            update(PayAttempt)
-            .where(*mine)
-            .values(state=before.state, tries=attempt.tries - 1, params=params)
-        )
-
-
 async def _refused(
     database: Database,
     payer: Payer,
-    order: _Order,
+    order: PayableOrder,
     attempt: PayAttempt,
-    before: _Before | None,
+    before: tries.Before | None,
     error: Refused,
 ) -> PayOut:
     """A definite no that is no decline: a token used up or expired, or an intent that went on without us."""
     log.warning("payment_refused", order_id=payer.order_id, attempt=attempt.n, code=error.code)
     if error.code == "authentication_error":
         # Our own credential is wrong: that is not the shopper's try.
-        await _undo_try(database, attempt, before)
+        await tries.take_back(database, attempt, before)
         raise unavailable("Paying is not possible right now; your units stay held.", "pay_later")
     if error.fact is not None:
         return await _known(database, payer, order, attempt, error.fact)
@@ -266,7 +231,7 @@ async def _refused(
 
 
 async def _known(
-    database: Database, payer: Payer, order: _Order, attempt: PayAttempt, fact: PaymentFact
+    database: Database, payer: Payer, order: PayableOrder, attempt: PayAttempt, fact: PaymentFact
 ) -> PayOut:
     state = await tries.record(database, attempt, fact)
     if state is None:
@@ -281,23 +246,15 @@ async def _standing(database: Database, payer: Payer) -> PayOut:
     return _pay_out(order.state, order.attempts)
 
 
-async def attempts_of(sql: AsyncSession, order_id: str) -> Sequence[PayAttempt]:
-    """Return an order's attempts, oldest first, as they are now."""
-    found = await sql.scalars(
-        select(PayAttempt)
-        .where(PayAttempt.order_id == order_id)
-        .order_by(PayAttempt.n)
-        .execution_options(populate_existing=True)
-    )
-    return found.all()
-
-
 def _pay_out(state: OrderState, attempts: Sequence[PayAttempt]) -> PayOut:
-    payment = tries.standing(state, attempts) or PaymentOut(status="checking")
+    closed = state is OrderState.AWAITING_PAYMENT and attempts and attempts[-1].state in tries.DEAD
+    unpaid = PaymentOut(status="declined" if closed else "checking")
+    payment = tries.standing(state, attempts) or unpaid
     return PayOut(state=state, payment=payment, tries_left=tries.tries_left(attempts))
 
 
-def _later(error: Busy | BreakerOpen | RateLimited | Unreachable) -> Problem:
+def pay_later(error: Busy | BreakerOpen | RateLimited | Unreachable) -> Problem:
+    """Refuse for now because Stripe cannot be asked: the queue is long, or it is away."""
     if isinstance(error, Busy):
         return Problem(
             503,

@@ -16,8 +16,10 @@ from sqlalchemy import func, select, text, update
 from orders.lifecycle import OrderState
 from orders.locks import lock_orders
 from orders.payments import attempts as tries
+from orders.payments.checkout_mode import look_at, take_in
 from orders.payments.pace import BreakerOpen, Busy, Pace
 from orders.payments.pacer import pause
+from orders.payments.returns import look_for_returns
 from orders.payments.stripe_gateway import (
     EventFact,
     ListTruncated,
@@ -44,7 +46,6 @@ LOOK_BACK_MAX = timedelta(days=29)
 PAGE_SIZE = 100
 LOOKED_AT_MAX = 200
 OVERDUE_S = 120
-KEY_GOOD_FOR_S = 12 * 3600
 ABSENT_CYCLES = 2
 
 EVENT_TYPES = (
@@ -54,14 +55,18 @@ EVENT_TYPES = (
     "payment_intent.payment_failed",
     "refund.*",
     "charge.dispute.*",
+    # They say nothing to the books, but what Stripe sent is here: that every event arrived can be proved.
+    "checkout.session.*",
 )
 
-# Money that Stripe has and our books do not, calls nobody knows the end of, and orders that wait for Stripe's word.
+# Money that Stripe has and our books do not, calls nobody knows the end of, orders that wait for Stripe's word, and
+# pages at Stripe that have run out.
 _OVERDUE = text("""
     SELECT a.order_id, a.n
     FROM pay_attempts a JOIN orders o ON o.id = a.order_id
     WHERE (a.state IN ('CREATING', 'PROCESSING', 'SUCCEEDED')
-           OR o.state IN ('PROCESSING', 'EXPIRING', 'CANCELLING'))
+           OR o.state IN ('PROCESSING', 'EXPIRING', 'CANCELLING')
+           OR (a.way = 'checkout' AND CAST(a.params ->> 'expires_at' AS bigint) < extract(epoch FROM now())))
       AND a.state NOT IN ('CANCELED', 'ABSENT')
       AND o.state IN ('AWAITING_PAYMENT', 'PROCESSING', 'EXPIRING', 'CANCELLING')
       AND a.updated_at < now() - make_interval(secs => :overdue_s)
@@ -82,6 +87,7 @@ class Reconciler:
     seen_until: datetime | None = None
     missed_events: int = 0
     unknown_payments: int = 0
+    unknown_returns: int = 0
 
     async def reconcile_once(self) -> int:
         """Do one round; return how many things it brought to light. Raises when Stripe cannot be asked."""
@@ -90,13 +96,21 @@ class Reconciler:
         since = await self._since(began)
         missed = await self._keep_events(since)
         unknown = await self._look_for_unknown(since)
+        strange = await look_for_returns(self.database, self.stripe, self.pace, since)
         # Only after all of it was seen: a round that broke off is done again from where it began.
         self.seen_until = began
         self.missed_events += missed
         self.unknown_payments += unknown
+        self.unknown_returns += strange
         overdue = await self._look_at_overdue()
-        log.info("reconciled", missed_events=missed, unknown_payments=unknown, overdue=overdue)
-        return missed + unknown + overdue
+        log.info(
+            "reconciled",
+            missed_events=missed,
+            unknown_payments=unknown,
+            unknown_returns=strange,
+            overdue=overdue,
+        )
+        return missed + unknown + strange + overdue
 
     async def _since(self, now: datetime) -> datetime:
         if self.seen_until is not None:
@@ -183,26 +197,32 @@ class Reconciler:
         forgotten = []
         for attempt in attempts:
             try:
-                fact = await self._learn(attempt, (now - attempt.created_at).total_seconds())
+                if not await self._look_at(attempt, (now - attempt.created_at).total_seconds()):
+                    forgotten.append(attempt)
             except (Busy, BreakerOpen, Unreachable, RateLimited) as error:
                 log.info("reconciler_put_off", error=type(error).__name__)
                 break  # The rest has its turn in another round.
             except UnknownOutcome as error:
                 log.info("attempt_still_unknown", order_id=attempt.order_id, reason=str(error))
-                continue
-            if fact is None:
-                forgotten.append(attempt)
-            else:
-                await tries.apply(self.database, attempt, fact)
-        await self._search(forgotten, now)
+        await self._search([each for each in forgotten if each.way == "page"], now)
+        await self._search_sessions([each for each in forgotten if each.way == "checkout"], now)
         return len(attempts)
+
+    async def _look_at(self, attempt: PayAttempt, age_s: float) -> bool:
+        """Apply how an attempt stands at Stripe; False when it must be searched there."""
+        if attempt.way == "checkout":
+            return await look_at(self.database, self.stripe, self.pace, attempt)
+        fact = await self._learn(attempt, age_s)
+        if fact is not None:
+            await tries.apply(self.database, attempt, fact)
+        return fact is not None
 
     async def _learn(self, attempt: PayAttempt, age_s: float) -> PaymentFact | None:
         """Return how an attempt stands at Stripe; None when its key will not tell, so that it must be searched."""
         payment_intent_id = attempt.payment_intent_id
         if payment_intent_id is not None:
             return await self.pace.call("keep", lambda: self.stripe.retrieve(payment_intent_id))
-        if age_s > KEY_GOOD_FOR_S:
+        if age_s > tries.KEY_GOOD_FOR_S:
             return None
         try:
             return await self.pace.call("keep", lambda: tries.create(self.stripe, attempt))
@@ -238,6 +258,25 @@ class Reconciler:
         for attempt in wanted.values():
             await self._count_absence(attempt)
 
+    async def _search_sessions(self, forgotten: Sequence[PayAttempt], now: datetime) -> None:
+        """Look for the pages that these attempts opened at Stripe; count a round of absence for each not found."""
+        for attempt in forgotten:
+            since = max(attempt.created_at - OVERLAP, now - LOOK_BACK_MAX)
+            try:
+                fact = await self.pace.call(
+                    "keep",
+                    lambda attempt=attempt, since=since: self.stripe.find_checkout(  # type: ignore[misc]
+                        attempt.order_id, attempt.n, since
+                    ),
+                )
+            except ListTruncated:
+                # What was not looked at must not be called absent.
+                continue
+            if fact is None:
+                await self._count_absence(attempt)
+            else:
+                await take_in(self.database, self.stripe, self.pace, attempt, fact)
+
     async def _count_absence(self, attempt: PayAttempt) -> None:
         absent_cycles = PayAttempt.absent_cycles + 1
         async with self.database.begin() as sql:
@@ -249,6 +288,7 @@ class Reconciler:
                     PayAttempt.n == attempt.n,
                     PayAttempt.state == "CREATING",
                     PayAttempt.payment_intent_id.is_(None),
+                    PayAttempt.checkout_session_id.is_(None),
                 )
                 .values(absent_cycles=absent_cycles)
                 .returning(PayAttempt.absent_cycles)

@@ -27,11 +27,13 @@ BATCH_MAX = 128
 QUEUE_MAX = 4_096
 ID_CHARS_MAX = 255
 
-# Who paid, from where, and the secret that lets a browser act on a payment: none of it is needed to keep books.
+# Who paid, from where, and the secret or address that lets a browser pay: none of it is needed to keep books.
 _FORGOTTEN = frozenset(
     {
         "billing_details",
         "client_secret",
+        "collected_information",
+        "customer_details",
         "customer_email",
         "evidence",
         "payer_details",
@@ -40,7 +42,9 @@ _FORGOTTEN = frozenset(
         "receipt_email",
         "receipt_url",
         "shipping",
+        "shipping_details",
         "source",
+        "url",
     }
 )
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from orders.expiry import clocks_run, end_due, expire_once, finish_order, release_if_dead
 from orders.payments import attempts as tries
-from orders.payments.pay import attempts_of
+from orders.payments.attempts import attempts_of
 from stream_events.errors import Problem
 from tests.orders.payments.counter import Counter
 
