@@ -28,7 +28,9 @@ PAGE = """<!doctype html><html lang="{lang}"><meta charset="utf-8"><title>Pay</t
 
 SCRIPT = """"use strict";
 const stripe = Stripe("%s");
-const elements = stripe.elements({ mode: "payment", amount: 5000, currency: "cny" });
+const elements = stripe.elements({
+  mode: "payment", amount: 5000, currency: "cny", paymentMethodTypes: ["card", "alipay"],
+});
 const result = document.getElementById("result");
 const payment = elements.create("payment");
 payment.on("ready", () => { document.body.dataset.ready = "yes"; });
@@ -77,7 +79,8 @@ async def page_server(sandbox_url: str, lang: str) -> AsyncIterator[str]:
     }
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        path = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ")[1]
+        target = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ")[1]
+        path = target.partition("?")[0]
         kind, body = files.get(path, ("text/plain", ""))
         writer.write(
             f"HTTP/1.1 {200 if path in files else 404} X\r\ncontent-type: {kind}\r\n"
@@ -118,7 +121,11 @@ async def pay_page(
 
         async def pay_on_server(token: str) -> dict[str, str | None]:
             try:
-                fact = await sandbox.pay(token=token)
+                fact = await sandbox.pay(
+                    token=token,
+                    payment_method_types=("card", "alipay"),
+                    return_url=origin,
+                )
             except Declined as declined:
                 fact = declined.fact
             opened.facts.append(fact)
@@ -214,3 +221,52 @@ async def test_it_is_chinese_on_a_chinese_page(
         if folder := os.environ.get("SCREENSHOTS"):
             await opened.page.screenshot(path=f"{folder}/sandbox-pay-zh.png")
         assert opened.complaints == []
+
+
+async def test_another_method_asks_for_no_card(
+    browser: "playwright.Browser", paying_sandbox: RunningSandbox
+) -> None:
+    async with pay_page(browser, paying_sandbox) as opened:
+        page = opened.page
+        await page.get_by_role("combobox", name="Way to pay").select_option("Alipay")
+        await playwright.expect(page.get_by_label("Card number")).to_be_hidden()
+        await page.get_by_role("button", name="Pay now").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Approve").click()
+        await playwright.expect(page.locator("#result")).to_have_text("succeeded")
+        assert opened.complaints == []
+
+
+async def test_the_checkout_page_is_paid_in_a_browser(
+    browser: "playwright.Browser", paying_sandbox: RunningSandbox
+) -> None:
+    async with page_server(paying_sandbox.base_url, "en") as shop:
+        session = await paying_sandbox.checkout(success_url=f"{shop}?paid=1", cancel_url=shop)
+        context = await browser.new_context(viewport={"width": 390, "height": 844})
+        page = await context.new_page()
+        complaints: list[str] = []
+        page.on("console", lambda said: complaints.append(said.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        assert session.url is not None
+        await page.goto(session.url)
+        await playwright.expect(page.get_by_text("TEST MONEY")).to_be_visible()
+        await page.get_by_label("Test card that is declined").check()
+        await page.get_by_role("button", name="Pay").click()
+        await playwright.expect(page.get_by_role("alert")).to_contain_text("declined")
+        await page.get_by_label("Test card whose bank asks").check()
+        box = await page.get_by_role("button", name="Pay").bounding_box()
+        assert box is not None
+        assert box["height"] >= 44
+        if folder := os.environ.get("SCREENSHOTS"):
+            await page.screenshot(path=f"{folder}/sandbox-checkout.png")
+        await page.get_by_role("button", name="Pay").click()
+        # Chromium holds the redirect after a form to the page's policy too.
+        await page.get_by_role("button", name="Approve").click()
+        await page.wait_for_url(f"{shop}?paid=1")
+        assert (await paying_sandbox.gateway.fetch_checkout(session.session_id)).paid
+        other = await paying_sandbox.checkout(success_url=shop, cancel_url=shop)
+        assert other.url is not None
+        await page.goto(other.url)
+        await page.get_by_role("link", name="Cancel and go back").click()
+        await page.wait_for_url(shop)
+        assert complaints == []
+        await context.close()

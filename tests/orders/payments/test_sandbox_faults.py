@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from orders.payments.errors import UnknownOutcome
+from orders.payments.kept_connections import AnswerLostError
 from tests.orders.payments.sandbox_process import (
     Answer,
     RunningSandbox,
@@ -35,8 +36,9 @@ async def test_an_outage_may_hang_up_until_it_is_ended(sandbox: RunningSandbox) 
         with pytest.raises(UnknownOutcome) as unknown:
             await sandbox.pay(token=token, order_id="ord_hung_up")
         assert not unknown.value.key_spent
-    with pytest.raises(UnknownOutcome):
-        await sandbox.gateway.ping()
+    # No answer at all, not even 503.
+    with pytest.raises(AnswerLostError):
+        await sandbox.ask("GET", "/v1/balance")
     assert (await sandbox.state())["payment_intents"] == before
     await sandbox.faults(outage=False)
     assert (await sandbox.pay(token=token, order_id="ord_hung_up")).status == "succeeded"

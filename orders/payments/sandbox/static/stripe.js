@@ -1,7 +1,8 @@
 /*
  * The local stand-in for Stripe.js, so that the pay page runs the same steps with the sandbox as with Stripe.
  *
- * It offers the sliver our page uses in deferred mode: Stripe(key).elements({mode, amount, currency}),
+ * It offers the sliver our page uses in deferred mode: Stripe(key).elements({mode, amount, currency,
+ * paymentMethodTypes}),
  * elements.create("payment").mount(place), elements.submit(), stripe.createConfirmationToken({elements}) and
  * stripe.handleNextAction({clientSecret}). It builds nodes and sets textContent alone, and styles through
  * constructed style sheets, so it lives under a strict Content-Security-Policy.
@@ -15,6 +16,8 @@
       money: "TEST MONEY",
       note: "This is a sandbox. No card is charged and no money moves. Do not type a real card number.",
       choose: "Test card",
+      chooseMethod: "Way to pay",
+      methods: { alipay: "Alipay", wechat_pay: "WeChat Pay" },
       number: "Card number",
       expiry: "Expires (MM/YY)",
       cvc: "Security code",
@@ -30,12 +33,15 @@
         funds: "Insufficient funds",
         action: "Asks for approval (3-D Secure)",
         processing: "Processing first, succeeds later",
+        disputed: "Succeeds, then disputed",
       },
     },
     zh: {
       money: "测试资金",
       note: "这是沙盒环境，不会扣款，也没有真实资金流动。请勿输入真实卡号。",
       choose: "测试卡",
+      chooseMethod: "付款方式",
+      methods: { alipay: "支付宝", wechat_pay: "微信支付" },
       number: "卡号",
       expiry: "有效期（月/年）",
       cvc: "安全码",
@@ -51,6 +57,7 @@
         funds: "余额不足",
         action: "需要验证（3-D Secure）",
         processing: "先处理中，稍后成功",
+        disputed: "付款成功，随后产生争议",
       },
     },
   };
@@ -61,6 +68,7 @@
     ["funds", "4000 0000 0000 9995"],
     ["action", "4000 0027 6000 3184"],
     ["processing", "4000 0000 0000 0077"],
+    ["disputed", "4000 0000 0000 0259"],
   ];
 
   const SHEET = new CSSStyleSheet();
@@ -119,6 +127,11 @@
     #host = null;
     #fields = null;
     #listeners = new Map();
+    #methods;
+
+    constructor(methods) {
+      this.#methods = methods;
+    }
 
     on(name, listener) {
       this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), listener]);
@@ -155,9 +168,11 @@
     #form() {
       const text = words();
       const choice = node("select", { id: "choice" });
-      for (const [name, number] of CARDS) {
+      for (const [name, number] of this.#methods.includes("card") ? CARDS : []) {
         choice.append(node("option", { value: number, textContent: `${text.cards[name]} · ${number}` }));
       }
+      const others = this.#methods.filter((method) => method !== "card");
+      for (const method of others) choice.append(node("option", { value: method, textContent: text.methods[method] }));
       const input = (id, value, extra) =>
         node("input", { id, value, type: "text", autocomplete: "off", spellcheck: false, ...extra });
       const number = input("number", CARDS[0][1], { inputMode: "numeric", maxLength: 23 });
@@ -165,38 +180,60 @@
       const cvc = input("cvc", "123", { inputMode: "numeric", maxLength: 4 });
       const problem = node("p", { className: "problem", id: "problem" });
       problem.setAttribute("role", "alert");
+      const labelled = (label, field) =>
+        node("div", {}, [node("label", { htmlFor: field.id, textContent: label }), field]);
+      const card = node("div", {}, [
+        labelled(text.number, number),
+        node("div", { className: "pair" }, [labelled(text.expiry, expiry), labelled(text.cvc, cvc)]),
+      ]);
+      card.hidden = !this.#methods.includes("card");
       this.#fields = { choice, number, expiry, cvc, problem };
       choice.addEventListener("change", () => {
-        number.value = choice.value;
+        card.hidden = this.method() !== "card";
+        if (!card.hidden) number.value = choice.value;
         this.#changed();
       });
       for (const field of [number, expiry, cvc]) {
         field.setAttribute("aria-describedby", "problem");
         field.addEventListener("input", () => this.#changed());
       }
-      const labelled = (label, field) =>
-        node("div", {}, [node("label", { htmlFor: field.id, textContent: label }), field]);
       return node("fieldset", {}, [
         node("legend", { className: "money", textContent: text.money }),
         node("p", { className: "note", textContent: text.note }),
-        labelled(text.choose, choice),
-        labelled(text.number, number),
-        node("div", { className: "pair" }, [labelled(text.expiry, expiry), labelled(text.cvc, cvc)]),
+        labelled(others.length ? text.chooseMethod : text.choose, choice),
+        card,
         problem,
       ]);
     }
 
     #changed() {
       this.show("");
-      this.#tell("change", { complete: this.card() !== null, empty: false, value: { type: "card" } });
+      this.#tell("change", { complete: this.means() !== null, empty: false, value: { type: this.method() } });
     }
 
     #tell(name, event) {
       for (const listener of this.#listeners.get(name) ?? []) listener({ elementType: "payment", ...event });
     }
 
+    /** card, or the other method that is chosen. */
+    method() {
+      const chosen = this.#fields?.choice.value;
+      return chosen !== "card" && this.#methods.includes(chosen) ? chosen : "card";
+    }
+
+    /** What a confirmation token is made of, or null while there is not enough for one. */
+    means() {
+      const method = this.method();
+      const fields = { "payment_method_data[type]": method };
+      if (method !== "card") return fields;
+      const card = this.#card();
+      if (!card) return null;
+      for (const [name, value] of Object.entries(card)) fields[`payment_method_data[card][${name}]`] = value;
+      return fields;
+    }
+
     /** The card as typed, or null while it cannot be one. */
-    card() {
+    #card() {
       if (!this.#fields) return null;
       const number = this.#fields.number.value.replaceAll(" ", "");
       const expiry = /^(0?[1-9]|1[0-2])\s*\/\s*(\d{2}|\d{4})$/.exec(this.#fields.expiry.value.trim());
@@ -219,11 +256,16 @@
 
   class Elements {
     #payment = null;
+    #methods;
+
+    constructor(methods) {
+      this.#methods = methods;
+    }
 
     create(type) {
       if (type !== "payment") throw new Error("the sandbox offers the payment element alone");
       if (this.#payment) throw new Error("there can be one payment element only");
-      this.#payment = new PaymentElement();
+      this.#payment = new PaymentElement(this.#methods);
       return this.#payment;
     }
 
@@ -234,7 +276,7 @@
     update() {}
 
     async submit() {
-      if (this.#payment?.card()) return { selectedPaymentMethod: "card" };
+      if (this.#payment?.means()) return { selectedPaymentMethod: this.#payment.method() };
       const message = words().incomplete;
       this.#payment?.show(message);
       return { error: { type: "validation_error", code: "incomplete_payment_details", message } };
@@ -283,15 +325,15 @@
       this.#key = key;
     }
 
-    elements() {
-      return new Elements();
+    elements({ paymentMethodTypes = ["card"] } = {}) {
+      const known = paymentMethodTypes.filter((method) => method === "card" || method in WORDS.en.methods);
+      if (known.length === 0) throw new Error("the sandbox offers card, alipay and wechat_pay alone");
+      return new Elements(known);
     }
 
     async createConfirmationToken({ elements, params = {} }) {
-      const card = elements?.getElement("payment")?.card();
-      if (!card) return { error: { type: "validation_error", message: words().incomplete } };
-      const fields = { "payment_method_data[type]": "card" };
-      for (const [name, value] of Object.entries(card)) fields[`payment_method_data[card][${name}]`] = value;
+      const fields = elements?.getElement("payment")?.means();
+      if (!fields) return { error: { type: "validation_error", message: words().incomplete } };
       if (params.return_url) fields.return_url = params.return_url;
       const answer = await call(this.#key, "/v1/confirmation_tokens", fields);
       if (answer.error) {
