@@ -53,6 +53,19 @@ class LeafKind(StrEnum):
     REINSTATE = "reinstate"
     ADJUSTMENT = "adjustment"
     PAYOUT = "payout"
+    DONATION_REFUND = "donation_refund"
+    DONATION_REFUND_FAILED = "donation_refund_failed"
+    DONATION_DISPUTE = "donation_dispute"
+    DONATION_REINSTATE = "donation_reinstate"
+    MATCH_REVERSED = "match_reversed"
+    MATCH_RESTORED = "match_restored"
+    PLEDGE = "pledge"
+    SPONSOR_PAID = "sponsor_paid"
+    SURPLUS = "surplus"
+    SURPLUS_REFUND = "surplus_refund"
+    SURPLUS_REFUND_FAILED = "surplus_refund_failed"
+    SURPLUS_DISPUTE = "surplus_dispute"
+    SURPLUS_REINSTATE = "surplus_reinstate"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,16 @@ tally is what the ledger up to that number adds up to.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import add
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from orders.ledger import accounts, post
+from orders.ledger import post
+from orders.ledger.accounts import STRIPE_CLEARING, is_beneficiary
+from orders.ledger.accrual import accrue
 from orders.ledger.leaf import Leaf, LeafKind, digest_source, encode
 from orders.ledger.tree import leaf_hash
 
@@ -29,17 +32,11 @@ SALE_SIGNS: Final[Mapping[str, int]] = MappingProxyType(
     {post.CAPTURE: 1, post.REFUND_FAILED: 1, post.REINSTATE: 1, post.REFUND: -1, post.DISPUTE: -1}
 )
 
-# In the published leaf, money that sold nothing is an adjustment between clearing and ourselves: whoever adds
-# up the leaves leaves adjustments and fees out of the sales and gets our totals.
+# A posting is published under the word it was posted under, but for Stripe's fee, whose word is older.
 LEAF_KINDS: Final[Mapping[str, LeafKind]] = MappingProxyType(
     {
-        post.CAPTURE: LeafKind.CAPTURE,
-        post.REFUND: LeafKind.REFUND,
-        post.REFUND_FAILED: LeafKind.REFUND_FAILED,
-        post.DISPUTE: LeafKind.DISPUTE,
-        post.REINSTATE: LeafKind.REINSTATE,
-        post.STRIPE_FEE: LeafKind.FEE,
-        **dict.fromkeys(post.SURPLUS_KINDS, LeafKind.ADJUSTMENT),
+        kind: LeafKind.FEE if kind == post.STRIPE_FEE else LeafKind(kind)
+        for kind in sorted(post.KINDS)
     }
 )
 
@@ -55,31 +52,41 @@ class SealedScope:
     sales_minor: int
     orders: int
     units: int
+    gifts: int
+    gifts_minor: int
+    matched_minor: int
 
 
-@dataclass(slots=True)
-class _Change:
-    """What a tick adds to one scope."""
+class _Change(NamedTuple):
+    """What transactions add to a scope. ``gifts_minor`` and ``matched_minor`` are parts of ``raised_minor``."""
 
-    seq: int = 0
     raised_minor: int = 0
     sales_minor: int = 0
     orders: int = 0
     units: int = 0
+    gifts: int = 0
+    gifts_minor: int = 0
+    matched_minor: int = 0
 
-    def add(self, leaf: Leaf, kind: str) -> None:
-        self.seq = leaf.seq
-        self.raised_minor -= sum(
-            amount for account, amount in leaf.entries if accounts.is_beneficiary(account)
-        )
-        sign = SALE_SIGNS.get(kind, 0)
-        if not sign:
-            return
-        self.sales_minor += sum(
-            amount for account, amount in leaf.entries if account == accounts.STRIPE_CLEARING
-        )
-        self.orders += sign if leaf.lines else 0
-        self.units += sign * sum(quantity for _, quantity in leaf.lines)
+    def plus(self, other: "_Change") -> "_Change":
+        return _Change(*map(add, self, other))
+
+
+def _change(row: Row[Any]) -> _Change:
+    """Return what one transaction adds. Fees, payouts and pledges move accounts, and no total."""
+    if row.kind not in post.RAISED_KINDS:
+        return _Change()
+    raised_minor = -sum(amount for account, amount in row.entries if is_beneficiary(account))
+    if row.kind in post.DONATION_KINDS:
+        return _Change(raised_minor, gifts=row.gifts, gifts_minor=raised_minor)
+    if row.kind in post.MATCH_KINDS:
+        return _Change(raised_minor, matched_minor=raised_minor)
+    return _Change(
+        raised_minor,
+        sales_minor=sum(amount for account, amount in row.entries if account == STRIPE_CLEARING),
+        orders=row.orders,
+        units=SALE_SIGNS[row.kind] * sum(quantity for _, quantity in row.lines),
+    )
 
 
 async def seal_once(sql: AsyncSession) -> list[SealedScope]:
@@ -99,9 +106,18 @@ async def _seal_campaign(sql: AsyncSession, campaign_id: str) -> list[SealedScop
     await sql.execute(_ADD_HEAD, {"campaign": campaign_id})
     size = (await sql.scalars(_LOCK_HEAD, {"campaign": campaign_id})).one()
     # A later statement than the lock, so that it sees what the sealer before us took away.
-    rows = (await sql.execute(_UNSEALED, {"campaign": campaign_id, "batch_max": BATCH_MAX})).all()
+    given = {"campaign": campaign_id, "batch_max": BATCH_MAX}
+    rows = list((await sql.execute(_UNSEALED, given)).all())
     if not rows:
         return []
+    changes = [_change(row) for row in rows]
+    sales_minor = sum(change.sales_minor for change in changes)
+    if sales_minor:
+        pledged = await accrue(sql, campaign_id, sales_minor, size + len(rows))
+        if pledged:
+            given = {"sources": pledged, "batch_max": len(pledged)}
+            rows += (await sql.execute(_UNSEALED_BY_SOURCE, given)).all()
+            changes += [_Change()] * len(pledged)
     leaves = [_leaf(row, seq) for seq, row in enumerate(rows, start=size + 1)]
     ids = [leaf.transaction_id for leaf in leaves]
     await sql.execute(
@@ -115,8 +131,7 @@ async def _seal_campaign(sql: AsyncSession, campaign_id: str) -> list[SealedScop
     )
     await sql.execute(_DELETE_UNSEALED, {"ids": ids})
     await sql.execute(_MOVE_HEAD, {"campaign": campaign_id, "size": leaves[-1].seq})
-    kinds = [row.kind for row in rows]
-    return await _add_to_tallies(sql, campaign_id, _changes(campaign_id, leaves, kinds))
+    return await _add_to_tallies(sql, campaign_id, _by_scope(campaign_id, leaves, changes))
 
 
 def _leaf(row: Row[Any], seq: int) -> Leaf:
@@ -140,33 +155,34 @@ def instant_ms(at: datetime) -> int:
     return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
-def _changes(campaign_id: str, leaves: Sequence[Leaf], kinds: Sequence[str]) -> dict[str, _Change]:
-    changes: dict[str, _Change] = {}
-    for leaf, kind in zip(leaves, kinds, strict=True):
-        for scope_id in (campaign_id, leaf.stream_id):
-            changes.setdefault(scope_id, _Change()).add(leaf, kind)
-    return changes
+def _by_scope(
+    campaign_id: str, leaves: Sequence[Leaf], changes: Sequence[_Change]
+) -> dict[str, tuple[int, _Change]]:
+    """Return each scope's newest number and what it gained. What is of no stream counts for the campaign once."""
+    scopes: dict[str, tuple[int, _Change]] = {}
+    for leaf, change in zip(leaves, changes, strict=True):
+        for scope_id in {campaign_id, leaf.stream_id}:
+            before = scopes[scope_id][1] if scope_id in scopes else _Change()
+            scopes[scope_id] = (leaf.seq, before.plus(change))
+    return scopes
 
 
 async def _add_to_tallies(
-    sql: AsyncSession, campaign_id: str, changes: Mapping[str, _Change]
+    sql: AsyncSession, campaign_id: str, scopes: Mapping[str, tuple[int, _Change]]
 ) -> list[SealedScope]:
-    scope_ids = sorted(changes)
-    moved = [changes[scope_id] for scope_id in scope_ids]
+    scope_ids = sorted(scopes)
+    moved = [scopes[scope_id][1] for scope_id in scope_ids]
     rows = await sql.execute(
         _ADD_TO_TALLIES,
         {
             "campaign": campaign_id,
             "scopes": scope_ids,
-            "seqs": [change.seq for change in moved],
-            "raised": [change.raised_minor for change in moved],
-            "sales": [change.sales_minor for change in moved],
-            "orders": [change.orders for change in moved],
-            "units": [change.units for change in moved],
+            "seqs": [scopes[scope_id][0] for scope_id in scope_ids],
+            **{name: [getattr(change, name) for change in moved] for name in _Change._fields},
         },
     )
-    scopes = [SealedScope(**row._asdict()) for row in rows]
-    return sorted(scopes, key=lambda scope: scope.scope_id)
+    sealed = [SealedScope(**row._asdict()) for row in rows]
+    return sorted(sealed, key=lambda scope: scope.scope_id)
 
 
 _CAMPAIGNS = text(
@@ -174,13 +190,13 @@ _CAMPAIGNS = text(
 )
 _ADD_HEAD = text("INSERT INTO ledger_heads (campaign_id) VALUES (:campaign) ON CONFLICT DO NOTHING")
 _LOCK_HEAD = text("SELECT size FROM ledger_heads WHERE campaign_id = :campaign FOR NO KEY UPDATE")
-_UNSEALED = text("""
-SELECT t.id, t.campaign_id, t.stream_id, t.kind, t.source_id, t.currency, t.lines, t.commitment, t.posted_at,
-       e.entries
+_WAITING: Final = """
+SELECT t.id, t.campaign_id, t.stream_id, t.kind, t.source_id, t.currency, t.lines, t.gifts, t.orders,
+       t.commitment, t.posted_at, e.entries
 FROM (
     SELECT t.*
     FROM ledger_unsealed u JOIN ledger_transactions t ON t.id = u.transaction_id
-    WHERE u.campaign_id = :campaign
+    WHERE {which}
     ORDER BY t.posted_at, t.id
     LIMIT :batch_max
 ) t
@@ -189,7 +205,11 @@ CROSS JOIN LATERAL (
     FROM ledger_entries WHERE transaction_id = t.id
 ) e
 ORDER BY t.posted_at, t.id
-""")
+"""
+_UNSEALED = text(_WAITING.format(which="u.campaign_id = :campaign"))
+_UNSEALED_BY_SOURCE = text(
+    _WAITING.format(which="t.kind = 'pledge' AND t.source_id = ANY(CAST(:sources AS text[]))")
+)
 _INSERT_SEALS = text("""
 INSERT INTO seals (campaign_id, seq, transaction_id, leaf_hash)
 SELECT :campaign, u.* FROM unnest(CAST(:seqs AS bigint[]), CAST(:ids AS text[]), CAST(:hashes AS bytea[])) AS u
@@ -198,24 +218,21 @@ _DELETE_UNSEALED = text(
     "DELETE FROM ledger_unsealed WHERE transaction_id = ANY(CAST(:ids AS text[]))"
 )
 _MOVE_HEAD = text("UPDATE ledger_heads SET size = :size WHERE campaign_id = :campaign")
-_ADD_TO_TALLIES = text("""
+# The columns of a tally, which history keeps as they are and a tick adds to.
+_SUMS: Final = ", ".join(_Change._fields)
+_ADD_TO_TALLIES = text(f"""
 WITH now_is AS (
-    INSERT INTO tallies AS t (scope_id, campaign_id, seq, raised_minor, sales_minor, orders, units)
-    SELECT u.scope_id, :campaign, u.seq, u.raised_minor, u.sales_minor, u.orders, u.units
+    INSERT INTO tallies AS t (scope_id, campaign_id, seq, {_SUMS})
+    SELECT u.scope_id, :campaign, u.seq, {", ".join(f"u.{name}" for name in _Change._fields)}
     FROM unnest(
-        CAST(:scopes AS text[]), CAST(:seqs AS bigint[]), CAST(:raised AS bigint[]), CAST(:sales AS bigint[]),
-        CAST(:orders AS bigint[]), CAST(:units AS bigint[])
-    ) AS u (scope_id, seq, raised_minor, sales_minor, orders, units)
+        CAST(:scopes AS text[]), CAST(:seqs AS bigint[]),
+        {", ".join(f"CAST(:{name} AS bigint[])" for name in _Change._fields)}
+    ) AS u (scope_id, seq, {_SUMS})
     ON CONFLICT (scope_id) DO UPDATE SET
-        seq = excluded.seq,
-        raised_minor = t.raised_minor + excluded.raised_minor,
-        sales_minor = t.sales_minor + excluded.sales_minor,
-        orders = t.orders + excluded.orders,
-        units = t.units + excluded.units
-    RETURNING scope_id, campaign_id, seq, raised_minor, sales_minor, orders, units
+        seq = excluded.seq, {", ".join(f"{name} = t.{name} + excluded.{name}" for name in _Change._fields)}
+    RETURNING scope_id, campaign_id, seq, {_SUMS}
 ), history AS (
-    INSERT INTO tally_history (scope_id, seq, raised_minor, sales_minor, orders, units)
-    SELECT scope_id, seq, raised_minor, sales_minor, orders, units FROM now_is
+    INSERT INTO tally_history (scope_id, seq, {_SUMS}) SELECT scope_id, seq, {_SUMS} FROM now_is
 )
 SELECT * FROM now_is
 """)
