@@ -198,6 +198,14 @@ async def test_cancel_and_confirm_keep_to_the_states(sandbox: RunningSandbox) ->
     answer = await sandbox.ask("POST", cancel, {"cancellation_reason": "abandoned"})
     assert (answer.body["status"], answer.body["cancellation_reason"]) == ("canceled", "abandoned")
     assert (await sandbox.ask("POST", cancel)).status == 400
+    token = await sandbox.token()
+    with pytest.raises(Refused) as refused:
+        await sandbox.gateway.confirm(created["id"], token, "confirm-canceled")
+    assert refused.value.code == "payment_intent_unexpected_state"
+    with pytest.raises(Refused, match="successful charge"):
+        await sandbox.gateway.refund(created["id"], 1, "refund-canceled", {})
+    # The token was not used up by the refusal.
+    assert (await sandbox.pay(token=token)).status == "succeeded"
     held = CREATE | {"payment_method": "pm_card_visa", "return_url": "https://shop.test/"}
     waiting = (await sandbox.ask("POST", INTENTS, held)).body
     assert waiting["status"] == "requires_confirmation"
