@@ -41,7 +41,7 @@ ABOUT = {
     "serve": "serve [options]: runs `python -m server.cli serve` with them",
     "test": "test [pytest options]: lint, then pytest with them, e.g. tests/orders -x -k ledger",
     "lint": "lint: ruff check, ruff format --check, mypy, import-linter; goes on after a failure",
-    "bench": "bench NAME --json FILE: runs `python -m loadtests.bench` with them, e.g. bench sellout",
+    "bench": "bench NAME --json FILE: runs `python -m loadtests.bench` with them, e.g. bench settle",
 }
 MODULES = {"demo": "server.cli", "serve": "server.cli", "bench": "loadtests.bench"}
 LOCKS = {"demo": "run", "serve": "run", "test": "dev", "lint": "dev", "bench": "dev"}

@@ -6,25 +6,22 @@ Exit code 0: measured, whether or not the targets are met (FILE says); 1: a run 
 import argparse
 import json
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
 from loadtests.bench.contenders import WrongRun
 from loadtests.bench.sellout import LEVELS, sellout
+from loadtests.bench.settle import ORDERS, settle
 
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description=__doc__)
-    parser.add_argument("name", choices=["sellout"])
-    parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--rounds", type=int, default=3, help="medians are of so many runs")
-    parser.add_argument("--seconds", type=float, default=2.0, help="how long a run is")
-    parser.add_argument("--connections", type=int, nargs="+", default=list(LEVELS))
-    asked = parser.parse_args()
+    asked = parser().parse_args()
     try:
-        report = uvloop.run(sellout(asked.rounds, asked.seconds, asked.connections))
+        report = uvloop.run(bench(asked))
     except (WrongRun, RuntimeError, TimeoutError) as error:
         print(f"the bench failed: {str(error) or 'it took too long'}", file=sys.stderr)
         return 1
@@ -36,6 +33,32 @@ def main() -> int:
             f"{'met ' if met else 'MISSED'} {name}: {found:.2f} ({bound.replace('_', ' ')} {value})"
         )
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line: a bench, and options of its own."""
+    made = argparse.ArgumentParser(prog="python -m loadtests.bench", description=__doc__)
+    names = made.add_subparsers(dest="name", required=True)
+    for name, about in (
+        ("sellout", "the order path, from HTTP to durable, beside four others"),
+        ("settle", "Stripe's word to a sealed total, beside one transaction a webhook"),
+    ):
+        bench = names.add_parser(name, help=about)
+        bench.add_argument("--json", type=Path, required=True)
+        bench.add_argument("--rounds", type=int, default=3, help="medians are of so many runs")
+        if name == "sellout":
+            bench.add_argument("--seconds", type=float, default=2.0, help="how long a run is")
+            bench.add_argument("--connections", type=int, nargs="+", default=list(LEVELS))
+        else:
+            bench.add_argument("--orders", type=int, default=ORDERS, help="paid in each run")
+    return made
+
+
+def bench(asked: argparse.Namespace) -> Coroutine[Any, Any, dict[str, Any]]:
+    """Return the bench that was asked for, ready to run."""
+    if asked.name == "sellout":
+        return sellout(asked.rounds, asked.seconds, asked.connections)
+    return settle(asked.rounds, asked.orders)
 
 
 if __name__ == "__main__":

@@ -81,35 +81,55 @@ async def engines(folder: Path) -> AsyncIterator[dict[str, str]]:
         yield json.loads(line)
 
 
-@asynccontextmanager
-async def our_server(folder: Path, urls: Mapping[str, str]) -> AsyncIterator[Server]:
-    """Run the whole deployment on given engines, without limits on a single shopper or address."""
-    port = free_port()
-    more = {
+def settings_of(folder: Path, urls: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a deployment on given engines, without limits on a shopper or address."""
+    ports = {name: str(free_port()) for name in ("PORT", "GATEWAY_PORT", "SANDBOX_PORT")}
+    return {
         "DATABASE_URL": urls["database_url"],
         "REDIS_URL": urls["redis_url"],
+        "STREAM_EVENTS_DATA_DIR": str(folder / "data"),
         "STREAM_EVENTS_ORDERS_PER_SECOND_PER_SHOPPER": "0",
         "STREAM_EVENTS_SHOPPERS_PER_MINUTE": "0",
         "STREAM_EVENTS_LOG_LEVEL": "warning",
+        **{f"STREAM_EVENTS_{name}": port for name, port in ports.items()},
     }
-    ports = {"--port": port, "--gateway-port": free_port(), "--sandbox-port": free_port()}
-    options = [text for name, value in ports.items() for text in (name, str(value))]
-    command = ["server.cli", "serve", "--data", str(folder / "data"), *options]
+
+
+@asynccontextmanager
+async def our_server(
+    folder: Path, settings: Mapping[str, str], *, workers: bool = True
+) -> AsyncIterator[Server]:
+    """Run the whole deployment, or without ``workers`` only what takes requests."""
+    command = ["server.cli", "serve", *([] if workers else ["--api-only"])]
     log = folder / "server.log"
-    async with running(command, log, more) as process:
-        address = Address("127.0.0.1", port)
-        await answers(address, "/readyz", process, log)
+    async with running(command, log, settings) as process:
+        address = Address("127.0.0.1", int(settings["STREAM_EVENTS_PORT"]))
+        # Readiness wants a worker, too.
+        await answers(address, "/readyz" if workers else "/healthz", process, log)
         yield Server(address, process.pid)
 
 
 @asynccontextmanager
-async def peer(name: str, folder: Path, urls: Mapping[str, str]) -> AsyncIterator[Server]:
+async def our_worker(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[int]:
+    """Run a worker beside a server that has none; gives its process id at once, while it still starts."""
+    async with running(["server.cli", "worker"], folder / "worker.log", settings) as process:
+        yield process.pid
+
+
+@asynccontextmanager
+async def peer(
+    name: str, folder: Path, urls: Mapping[str, str], settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Server]:
     """Run a peer on uvicorn, set up as our own server is."""
     port = free_port()
     flags = ["--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log"]
     where = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
     command = ["uvicorn", f"loadtests.bench.peers.{name}:app", *flags, *where]
-    more = {"BENCH_DATABASE_URL": urls["database_url"], "BENCH_REDIS_URL": urls["redis_url"]}
+    more = {
+        "BENCH_DATABASE_URL": urls["database_url"],
+        "BENCH_REDIS_URL": urls["redis_url"],
+        **(settings or {}),
+    }
     log = folder / f"{name}.log"
     async with running(command, log, more) as process:
         address = Address("127.0.0.1", port)

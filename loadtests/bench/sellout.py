@@ -88,7 +88,8 @@ async def take_the_field(folder: Path) -> AsyncIterator[Field]:
     """Start the engines, our server and all peers; end them all."""
     async with AsyncExitStack() as stack:
         urls = await stack.enter_async_context(processes.engines(folder))
-        server = await stack.enter_async_context(processes.our_server(folder, urls))
+        settings = processes.settings_of(folder, urls)
+        server = await stack.enter_async_context(processes.our_server(folder, settings))
         names = ("raw", "framework", "hot_row", "orm")
         peers = {
             name: await stack.enter_async_context(processes.peer(name, folder, urls))
