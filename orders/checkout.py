@@ -5,7 +5,6 @@ connection here: they join the gate's and the writer's batches and wait.
 """
 
 import asyncio
-import hashlib
 from collections import defaultdict
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -27,21 +26,20 @@ from inventory.gate import (
 )
 from inventory.offers import Catalogue, StreamView
 from inventory.rebuild import mark_stale
+from orders.baskets import Basket, Baskets, Extras, Quote, digest, require_open
 from orders.placements import (
     EpochChanged,
     KeyAborted,
     KeyConflict,
-    Line,
     Outcome,
     OverLimit,
     Placed,
     Placement,
     Short,
-    StoredLine,
     Unclear,
 )
-from orders.pricing import PricingError, QuotedLine, price, sum_lines
 from orders.refusals import conflict, known_refusal, limit_exceeded, sold_out
+from orders.same_lines import find_same
 from orders.sold_out import SoldOutBoard
 from orders.writer import Writer
 from stream_events.batching import Closed, QueueFull
@@ -52,22 +50,7 @@ from stream_events.ids import new_id
 log = structlog.get_logger(__name__)
 
 QUEUE_LENGTH_S = 1.0
-BASKETS_MAX = 4096
 
-_SAME_LINES = text("""
-    SELECT o.id, o.total_minor, o.currency, o.place, o.placed_at, l.quantities, l.amounts
-    FROM orders o
-    CROSS JOIN LATERAL (
-        SELECT array_agg(s.sku ORDER BY s.sku COLLATE "C") AS skus,
-               array_agg(x.quantity ORDER BY s.sku COLLATE "C") AS quantities,
-               array_agg(x.amount_minor ORDER BY s.sku COLLATE "C") AS amounts
-        FROM order_lines x JOIN stock s ON s.id = x.stock_id WHERE x.order_id = o.id
-    ) l
-    WHERE o.shopper_id = :shopper_id AND o.stream_id = :stream_id
-      AND o.state IN ('RESERVED', 'AWAITING_PAYMENT', 'PROCESSING')
-      AND l.skus = CAST(:skus AS varchar[]) AND l.quantities = CAST(:quantities AS int[])
-    ORDER BY o.id LIMIT 1
-""")
 _QUEUE_LENGTH = text("SELECT count(*) FROM orders WHERE state = 'RESERVED'")
 
 SAME_KEY = "It is not known yet whether the order was placed; repeat the request with the same key."
@@ -80,23 +63,7 @@ class Request(NamedTuple):
     shopper_id: str
     key: str
     lines: tuple[tuple[str, int], ...]
-
-
-class Basket(NamedTuple):
-    """A wish made comparable: lines summed per SKU and sorted, and their fingerprint."""
-
-    lines: tuple[tuple[str, int], ...]
-    skus: tuple[str, ...]
-    fingerprint: bytes
-
-
-class Quote(NamedTuple):
-    """What a basket comes to on the terms of the moment, as the gate and as the writer want it."""
-
-    asked: tuple[tuple[str, int, int], ...]
-    lines: tuple[Line, ...]
-    total_minor: int
-    opens_at: datetime | None
+    extras: Extras | None = None
 
 
 class Answer(NamedTuple):
@@ -118,8 +85,7 @@ class Checkout:
         self._attempts_max = attempts_per_second
         self._attempts: dict[str, int] = defaultdict(int)
         self._queue_length = 0
-        self._baskets: dict[tuple[tuple[str, int], ...], Basket] = {}
-        self._quotes: dict[str, tuple[StreamView, dict[tuple[tuple[str, int], ...], Quote]]] = {}
+        self._baskets = Baskets()
         self._doubted: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.writer = Writer(database, gate)
@@ -134,15 +100,15 @@ class Checkout:
         stream = self._catalogue.find(request.stream_id)
         if stream is None:
             raise not_found("stream")
-        self._count(request.shopper_id)
-        basket = self._basket(request.lines)
-        op = _digest(stream.id, request.shopper_id, request.key)
+        self.count(request.shopper_id)
+        basket = self._baskets.basket(request.lines, request.extras)
+        op = digest(stream.id, request.shopper_id, request.key)
         final = self.sold_out.refuses(stream.id, basket.skus, op)
         if final is not None:
             raise sold_out(0, final=final)
         try:
-            quote = self._quote(stream, basket)
-            _require_open(stream, quote)
+            quote = self._baskets.quote(stream, basket)
+            require_open(stream, quote)
         except Problem as problem:
             return await self._refuse(op, basket.fingerprint, problem)
         try:
@@ -198,13 +164,13 @@ class Checkout:
             if isinstance(admission, Conflict):
                 raise conflict()
             if isinstance(admission, LimitReached):
-                return await self._limit_reached(request, basket, op, admission.units)
+                return await self._limit_reached(request, basket, quote, op, admission.units)
             if not isinstance(admission, Admitted):
                 self.sold_out.note(stream.id)
                 return await self._refuse(
                     op, basket.fingerprint, sold_out(admission.left, final=False)
                 )
-            self._queue_length += 1
+            place = self.next_place()
             outcome = await self.writer.record(
                 Placement(
                     op,
@@ -217,15 +183,17 @@ class Checkout:
                     quote.lines,
                     quote.total_minor,
                     stream.currency,
-                    self._queue_length,
+                    place,
                     datetime.now(UTC),
+                    quote.shipping_minor,
+                    quote.gifts,
                 )
             )
             if not isinstance(outcome, EpochChanged):
                 return self._answer(stream, outcome)
             await self._catalogue.refresh()
             stream = self._catalogue.stream(stream.id)
-            quote = self._quote(stream, basket)
+            quote = self._baskets.quote(stream, basket)
         raise Unclear
 
     def _answer(self, stream: StreamView, outcome: Outcome) -> Answer:
@@ -252,62 +220,25 @@ class Checkout:
         raise known_refusal(known)
 
     async def _limit_reached(
-        self, request: Request, basket: Basket, op: bytes, units: int
+        self, request: Request, basket: Basket, quote: Quote, op: bytes, units: int
     ) -> Answer:
         """Answer with the shopper's open order of the same lines, so that nobody is blocked by oneself."""
         known = await self.writer.look_up(op, basket.fingerprint)
         if known is not None:
             return await self._refuse(op, basket.fingerprint, limit_exceeded(units))
         async with self._database.begin() as sql:
-            row = (
-                await sql.execute(
-                    _SAME_LINES,
-                    {
-                        "shopper_id": request.shopper_id,
-                        "stream_id": request.stream_id,
-                        "skus": list(basket.skus),
-                        "quantities": [quantity for _, quantity in basket.lines],
-                    },
-                )
-            ).one_or_none()
-        if row is None:
+            same = await find_same(sql, request.stream_id, request.shopper_id, basket, quote)
+        if same is None:
             raise limit_exceeded(units)
-        lines = tuple(
-            StoredLine(sku, quantity, amount // quantity)
-            for sku, quantity, amount in zip(basket.skus, row.quantities, row.amounts, strict=True)
-        )
-        placed = Placed(
-            row.id, lines, row.total_minor, row.currency, row.place, row.placed_at, repeat=True
-        )
-        return Answer(200, placed)
+        return Answer(200, same)
 
-    def _basket(self, lines: tuple[tuple[str, int], ...]) -> Basket:
-        """Sum the lines; most of a rush asks for the same few baskets."""
-        basket = self._baskets.get(lines)
-        if basket is None:
-            try:
-                summed = sum_lines(lines)
-            except PricingError as error:
-                raise Problem(422, error.code, str(error)) from error
-            fingerprint = _digest(*(f"{sku}={quantity}" for sku, quantity in summed))
-            basket = Basket(summed, tuple(sku for sku, _ in summed), fingerprint)
-            if len(self._baskets) >= BASKETS_MAX:
-                self._baskets.clear()
-            self._baskets[lines] = basket
-        return basket
+    def next_place(self) -> int:
+        """Return the next place in the queue to pay, as well as this process knows it."""
+        self._queue_length += 1
+        return self._queue_length
 
-    def _quote(self, stream: StreamView, basket: Basket) -> Quote:
-        """Quote a basket; quotes are kept as long as the very view of the stream they were made of."""
-        view, quotes = self._quotes.get(stream.id, (None, {}))
-        if view is not stream or len(quotes) >= BASKETS_MAX:
-            quotes = {}
-            self._quotes[stream.id] = (stream, quotes)
-        quote = quotes.get(basket.lines)
-        if quote is None:
-            quote = quotes[basket.lines] = _quote(stream, basket)
-        return quote
-
-    def _count(self, shopper_id: str) -> None:
+    def count(self, shopper_id: str) -> None:
+        """Count a try of a shopper, and refuse one too many within a second."""
         if self._attempts_max:
             self._attempts[shopper_id] += 1
             if self._attempts[shopper_id] > self._attempts_max:
@@ -335,57 +266,3 @@ class Checkout:
             log.warning("gate_doubt_unsettled", stream_id=stream.id, error=repr(error))
         finally:
             self._doubted.discard(stream.id)
-
-
-def _digest(*parts: str) -> bytes:
-    return hashlib.sha256("\n".join(parts).encode()).digest()
-
-
-def _quote(stream: StreamView, basket: Basket) -> Quote:
-    """Raises ``Problem`` 422 for a SKU this stream does not sell, or a total that cannot be charged."""
-    unknown = [sku for sku in basket.skus if sku not in stream.offers]
-    if unknown:
-        raise Problem(422, "unknown_sku", "This stream does not sell that.", sku=unknown[0])
-    offers = stream.offers
-    try:
-        priced = price(
-            [
-                QuotedLine(sku, quantity, offers[sku].price_minor, stream.currency)
-                for sku, quantity in basket.lines
-            ]
-        )
-    except PricingError as error:
-        raise Problem(422, error.code, str(error)) from error
-    openings = [offers[sku].opens_at for sku in basket.skus]
-    return Quote(
-        tuple((sku, quantity, offers[sku].per_shopper_max) for sku, quantity in basket.lines),
-        tuple(
-            Line(
-                offers[line.sku].stock_id,
-                offers[line.sku].terms_id,
-                line.sku,
-                line.quantity,
-                line.unit_price_minor,
-                offers[line.sku].per_shopper_max,
-            )
-            for line in priced.lines
-        ),
-        priced.total_minor,
-        max((at for at in openings if at is not None), default=None),
-    )
-
-
-def _require_open(stream: StreamView, quote: Quote) -> None:
-    """Refuse outside the sale's hours; a SKU may open later than its stream."""
-    if stream.state == "ended":
-        raise Problem(410, "sale_closed", "This sale is over.")
-    live = stream.state == "live"
-    if live and (quote.opens_at is None or quote.opens_at <= datetime.now(UTC)):
-        return
-    opens_at = quote.opens_at if live else stream.opens_at
-    raise Problem(
-        425,
-        "not_open",
-        "This sale has not opened yet.",
-        opens_at=opens_at.isoformat() if opens_at else None,
-    )

@@ -1,31 +1,33 @@
-"""The one hot route, ``POST /v1/streams/{id}/orders``, in front of FastAPI.
+"""Placing an order over HTTP: what may be sent, what is answered.
 
-FastAPI's request machinery costs more than everything else an order needs. This ASGI callable answers the route
-itself, with the same errors and the same access rule, and passes every other request on. The route is declared
-to FastAPI as well (``router``), which documents it and, behind a mount, serves it by the very same function.
+Declared to FastAPI for its documentation; in earnest ``orders.hot_routes`` calls the same function without it.
 """
 
-import re
-import time
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Depends
 from fastapi import Request as HttpRequest
 from fastapi.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
+from inventory.tax import tax_part
+from orders.baskets import Extras
 from orders.checkout import Checkout, Request
+from orders.gifts import GiftWish
 from orders.placements import Placed
-from stream_events.access import Caller, Role, Signer, allow, bearer, unauthorized
-from stream_events.errors import MEDIA_TYPE, Problem
+from orders.raw_requests import (
+    Amount,
+    Causes,
+    GiftOut,
+    Total,
+    moment,
+    read_body,
+    read_json,
+    require_key,
+    shares_in,
+)
+from stream_events.access import Caller, Role, allow
 
-BODY_BYTES_MAX = 16 * 1024
-KEY_CHARS_MAX = 255
-
-_PATH = re.compile(r"/v1/streams/([A-Za-z0-9_]{1,80})/orders")
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _SKU_CHARS_MAX = 64
 
 
@@ -36,10 +38,20 @@ class OrderLine(msgspec.Struct, forbid_unknown_fields=True):
     quantity: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 
 
+class GiftBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A gift on top of the goods, to causes of the campaign; without ``causes`` to its first."""
+
+    amount_minor: Amount
+    causes: Causes | None = None
+
+
 class OrderBody(msgspec.Struct, forbid_unknown_fields=True):
     """What a shopper wants. A price or a state is not the client's to send."""
 
     lines: Annotated[list[OrderLine], msgspec.Meta(min_length=1, max_length=20)]
+    gift: GiftBody | None = None
+    extra_minor: Amount | None = None
+    round_up_to_minor: Amount | None = None
 
 
 Lines = tuple[tuple[str, int], ...]
@@ -52,13 +64,7 @@ class PlacedLine(msgspec.Struct):
     quantity: int
     unit_minor: int
     amount_minor: int
-
-
-class Total(msgspec.Struct):
-    """What the order costs, in minor units of its currency."""
-
-    amount_minor: int
-    currency: str
+    tax_minor: int
 
 
 class PlacedOrder(msgspec.Struct):
@@ -67,37 +73,36 @@ class PlacedOrder(msgspec.Struct):
     id: str
     state: str
     lines: list[PlacedLine]
+    gifts: list[GiftOut]
+    shipping_minor: int
     total: Total
     place: int
     server_time: str
 
 
-_decoder = msgspec.json.Decoder(OrderBody)
-_encoder = msgspec.json.Encoder()
+_decoder: Final = msgspec.json.Decoder(OrderBody)
+_encoder: Final = msgspec.json.Encoder()
 
 
-def read_lines(body: bytes) -> Lines:
-    """Read the wanted lines out of a body. Raises ``Problem`` 400 for no JSON, 422 for what does not fit."""
-    try:
-        wanted = _decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise Problem(422, "invalid", str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Problem(400, "invalid_json", "The body is not JSON.") from None
-    return tuple((line.sku, line.quantity) for line in wanted.lines)
+def read_order(body: bytes) -> tuple[Lines, Extras | None]:
+    """Read the wanted lines and gifts out of a body. Raises ``Problem`` 400 for no JSON, 422 for what does not fit."""
+    wanted = read_json(_decoder, body)
+    lines = tuple((line.sku, line.quantity) for line in wanted.lines)
+    if wanted.gift is None and wanted.extra_minor is None and wanted.round_up_to_minor is None:
+        return lines, None
+    gift = None
+    if wanted.gift is not None:
+        gift = GiftWish(wanted.gift.amount_minor, shares_in(wanted.gift.causes))
+    return lines, Extras(gift, wanted.extra_minor or 0, wanted.round_up_to_minor or 0)
 
 
 async def place_order(
     checkout: Checkout, stream_id: str, shopper_id: str, key: str, body: bytes
 ) -> tuple[int, bytes]:
     """Place an order from raw parts; return status and JSON body. Every refusal is a ``Problem``."""
-    if not _KEY.fullmatch(key):
-        raise Problem(
-            400,
-            "idempotency_key",
-            f"Send an Idempotency-Key of 1 to {KEY_CHARS_MAX} visible ASCII characters.",
-        )
-    answer = await checkout.place(Request(stream_id, shopper_id, key, read_lines(body)))
+    require_key(key)
+    lines, extras = read_order(body)
+    answer = await checkout.place(Request(stream_id, shopper_id, key, lines, extras))
     return answer.status, render(answer.order)
 
 
@@ -109,94 +114,21 @@ def render(order: Placed) -> bytes:
             "RESERVED",
             [
                 PlacedLine(
-                    line.sku, line.quantity, line.unit_minor, line.unit_minor * line.quantity
+                    line.sku,
+                    line.quantity,
+                    line.unit_minor,
+                    line.unit_minor * line.quantity,
+                    line.tax_bp and tax_part(line.unit_minor * line.quantity, line.tax_bp),
                 )
                 for line in order.lines
             ],
+            [GiftOut(*gift) for gift in order.gifts],
+            order.shipping_minor,
             Total(order.total_minor, order.currency),
             order.place,
-            order.placed_at.strftime("%Y-%m-%dT%H:%M:%S.")
-            + f"{order.placed_at.microsecond // 1000:03d}Z",
+            moment(order.placed_at),
         )
     )
-
-
-class HotOrders:
-    """ASGI in front of the app: answers the hot route, passes everything else on."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection event stream."""
-        if scope["type"] != "http" or scope["method"] != "POST":
-            await self._app(scope, receive, send)
-            return
-        path = _PATH.fullmatch(scope["path"])
-        if path is None:
-            await self._app(scope, receive, send)
-            return
-        status, body, extra = await _answer(
-            scope["state"]["checkout"],
-            scope["state"]["signer"],
-            path[1],
-            dict(scope["headers"]),
-            receive,
-        )
-        await send({"type": "http.response.start", "status": status, "headers": extra})
-        await send({"type": "http.response.body", "body": body})
-
-
-async def _answer(
-    checkout: Checkout,
-    signer: Signer,
-    stream_id: str,
-    headers: Mapping[bytes, bytes],
-    receive: Receive,
-) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
-    try:
-        body = await _read(headers, receive)
-        token = bearer(headers.get(b"authorization", b"").decode("latin-1"))
-        shopper_id = signer.read("shopper", token) if token else None
-        if shopper_id is None:
-            raise unauthorized()
-        key = headers.get(b"idempotency-key", b"").decode("latin-1")
-        status, answer = await place_order(checkout, stream_id, shopper_id, key, body)
-        return status, answer, _headers(answer, b"application/json")
-    except Problem as problem:
-        answer = problem.body()
-        more = [(k.encode(), v.encode()) for k, v in problem.headers().items()]
-        return problem.status, answer, _headers(answer, MEDIA_TYPE.encode()) + more
-
-
-def _headers(body: bytes, media_type: bytes) -> list[tuple[bytes, bytes]]:
-    return [
-        (b"content-type", media_type),
-        (b"content-length", b"%d" % len(body)),
-        (b"x-content-type-options", b"nosniff"),
-        (b"x-server-time", b"%d" % (time.time_ns() // 1_000_000)),
-    ]
-
-
-async def _read(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-    """Read a small body; what is too long is refused before it is read."""
-    length = headers.get(b"content-length", b"0")
-    if not length.isdigit() or int(length) > BODY_BYTES_MAX:
-        raise _too_long()
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise Problem(400, "incomplete", "The body ended early.")
-        body += message.get("body", b"")
-        if len(body) > BODY_BYTES_MAX:
-            raise _too_long()
-        if not message.get("more_body"):
-            return bytes(body)
-
-
-def _too_long() -> Problem:
-    return Problem(413, "too_long", f"A body has at most {BODY_BYTES_MAX} bytes.")
 
 
 router = APIRouter(prefix="/v1", tags=["orders"])
@@ -207,6 +139,22 @@ router = APIRouter(prefix="/v1", tags=["orders"])
     status_code=201,
     summary="Place an order",
     response_class=Response,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object"},
+                    "example": {
+                        "lines": [{"sku": "PEANUT-5KG", "quantity": 2}],
+                        "gift": {"amount_minor": 1000},
+                        "extra_minor": 500,
+                        "round_up_to_minor": 1000,
+                    },
+                }
+            },
+        }
+    },
 )
 async def place(
     stream_id: str,
@@ -215,14 +163,16 @@ async def place(
 ) -> Response:
     """Hold units and place an order, all lines or none; durable when it answers 201.
 
-    Send an `Idempotency-Key`: the same key with the same body always gives the same answer. 503 means that the
+    A `gift` goes to causes of the campaign, `extra_minor` to the beneficiaries of the goods, and
+    `round_up_to_minor` makes the total a multiple by one more gift to the same causes. Send an
+    `Idempotency-Key`: the same key with the same body always gives the same answer. 503 means that the
     outcome is not known yet: repeat with the same key.
     """
 
     async def once() -> Any:
         return {"type": "http.request", "body": await request.body()}
 
-    body = await _read(dict(request.scope["headers"]), once)
+    body = await read_body(dict(request.scope["headers"]), once)
     status, answer = await place_order(
         request.state.checkout,
         stream_id,

@@ -8,6 +8,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 
+class Gift(NamedTuple):
+    """Money in an order that buys nothing: ``gift``, ``extra`` (more than the price) or ``round_up``."""
+
+    kind: str
+    beneficiary_id: str
+    amount_minor: int
+
+
 class Line(NamedTuple):
     """Units of one stock row on the terms quoted."""
 
@@ -17,6 +25,7 @@ class Line(NamedTuple):
     quantity: int
     unit_minor: int
     limit_max: int
+    tax_bp: int = 0
 
 
 class Placement(NamedTuple):
@@ -34,6 +43,8 @@ class Placement(NamedTuple):
     currency: str
     place: int
     placed_at: datetime
+    shipping_minor: int = 0
+    gifts: tuple[Gift, ...] = ()
 
 
 class StoredLine(NamedTuple):
@@ -42,6 +53,7 @@ class StoredLine(NamedTuple):
     sku: str
     quantity: int
     unit_minor: int
+    tax_bp: int = 0
 
 
 class Placed(NamedTuple):
@@ -54,6 +66,8 @@ class Placed(NamedTuple):
     place: int
     placed_at: datetime
     repeat: bool
+    shipping_minor: int = 0
+    gifts: tuple[Gift, ...] = ()
 
 
 class KeyAborted(NamedTuple):

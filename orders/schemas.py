@@ -96,6 +96,15 @@ class LineOut(BaseModel):
     amount_minor: int
 
 
+Display = Literal["ANONYMOUS", "PENDING_REVIEW", "SHOWN", "HIDDEN"]
+
+
+class DisplayOut(BaseModel):
+    """How a giver's words are displayed: not at all, not yet, or in full; this never changes a total."""
+
+    display: Display
+
+
 class PaymentOut(BaseModel):
     """Where the payment stands. ``checking`` means that we do not know yet: never show it as failed."""
 

@@ -9,19 +9,18 @@ COMMIT is answered by running the same batch again. Redis may have admitted anyt
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import asyncpg
 import structlog
 
 from inventory.gate import Gate, GateShut, GateUnclear
+from orders.own_connections import LOST, OwnConnections, Sql
 from orders.placements import Known, Outcome, Placement, Unclear
 from orders.writer_transaction import (
-    Overtaken,
     Refused,
-    Sql,
     Written,
     known_keys,
     outcome_of,
@@ -35,42 +34,16 @@ log = structlog.get_logger(__name__)
 
 BATCH_MAX = 256
 SLOTS_MAX = 2048
-ATTEMPTS_MAX = 32
 DEADLINE_S = 2.0
-PAUSE_S = 0.05
-
-PATIENCE_S = 3.0
-AWAY_PATIENCE_S = 1.5
-
-# Undone as a whole by PostgreSQL, through no fault of an order: the same batch goes again.
-_RERUN = (
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.LockNotAvailableError,
-    Overtaken,
-)
-# No connection, or none that is fit for work: the COMMIT may have happened, and the next try takes a new one.
-_LOST = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.InternalClientError,
-    OSError,
-    TimeoutError,
-)
 
 
 class Writer:
     """Records admitted orders in batches; looks up keys in batches; confirms holds once they are durable."""
 
     def __init__(self, database: Database, gate: Gate) -> None:
-        self._database = database
         self._gate = gate
         self._slots_free = SLOTS_MAX
-        self._away = False
-        self._sql: dict[str, Sql] = {}
+        self._sql = OwnConnections(database)
         self._placements: Batch[Placement, Outcome] = Batch(
             self._record, batch_max=BATCH_MAX, queue_max=SLOTS_MAX
         )
@@ -109,8 +82,7 @@ class Writer:
         """Work off the queues and close the connections."""
         for batch in (self._placements, self._lookups, self._holds):
             await batch.close()
-        for sql in self._sql.values():
-            await sql.close()
+        await self._sql.close()
 
     async def _record(self, placements: Sequence[Placement]) -> list[Outcome | BaseException]:
         groups: dict[tuple[str, int], list[int]] = defaultdict(list)
@@ -119,57 +91,17 @@ class Writer:
         outcomes: list[Outcome | BaseException] = [Unclear()] * len(placements)
         for indexes in groups.values():
             group = [placements[i] for i in indexes]
-            recorded = await self._record_group(group, time.monotonic() + DEADLINE_S)
-            for index, outcome in zip(indexes, recorded, strict=True):
-                outcomes[index] = outcome
+            deadline = time.monotonic() + DEADLINE_S
+            answers: list[Outcome | BaseException] = []
+            for part, written in await self._sql.write("writer", group, _transact, deadline):
+                if written is None:
+                    answers += [Unclear()] * len(part)
+                    continue
+                self._settle_holds(part, written)
+                answers += [outcome_of(placement, written) for placement in part]
+            for index, answer in zip(indexes, answers, strict=True):
+                outcomes[index] = answer
         return outcomes
-
-    async def _record_group(
-        self, group: list[Placement], deadline: float
-    ) -> list[Outcome | BaseException]:
-        """Write one stream's batch; split it when a definite error is somewhere in it."""
-        try:
-            written = await self._write(group, deadline)
-        except asyncpg.PostgresError as error:
-            if len(group) == 1 or time.monotonic() > deadline:
-                log.exception("orders_not_written", sqlstate=error.sqlstate, orders=len(group))
-                return [Unclear()] * len(group)
-            half = len(group) // 2
-            return [
-                *await self._record_group(group[:half], deadline),
-                *await self._record_group(group[half:], deadline),
-            ]
-        if written is None:
-            return [Unclear()] * len(group)
-        self._settle_holds(group, written)
-        return [outcome_of(placement, written) for placement in group]
-
-    async def _write(self, group: list[Placement], deadline: float) -> Written | None:
-        """Run the batch until its fate is known; None when that takes too long or too many runs.
-
-        After a lost connection the COMMIT may have happened: the same batch again is exact, because the keys are
-        in it. Once SQL was given up on, each batch gets one short try, so that the queue is told soon. Raises
-        ``PostgresError`` when PostgreSQL refuses something that is in the batch.
-        """
-        for _ in range(ATTEMPTS_MAX):
-            try:
-                async with self._in_time("writer") as sql:
-                    try:
-                        written = await transact(sql, group)
-                    except Refused:
-                        written = await transact_closely(sql, group)
-            except _RERUN as error:
-                log.info("batch_runs_again", error=repr(error), orders=len(group))
-            except _LOST as error:
-                log.warning("writer_lost_sql", error=repr(error), orders=len(group))
-                await asyncio.sleep(PAUSE_S)
-            else:
-                self._away = False
-                return written
-            if self._away or time.monotonic() > deadline:
-                break
-        self._away = True
-        return None
 
     def _settle_holds(self, group: Sequence[Placement], written: Written) -> None:
         """Tell the gate, best effort, what became of the holds; the reaper finds whatever is missed here.
@@ -209,33 +141,19 @@ class Writer:
         self, keys: Sequence[tuple[bytes, bytes]]
     ) -> list[Known | BaseException | None]:
         try:
-            async with self._in_time("lookup") as sql:
+            async with self._sql.lend("lookup") as sql:
                 known = await known_keys(sql, {op for op, _ in keys})
-        except (*_LOST, asyncpg.PostgresError) as error:
+        except (*LOST, asyncpg.PostgresError) as error:
             raise Unclear from error
         return [known[op].read(fingerprint) if op in known else None for op, fingerprint in keys]
 
-    @asynccontextmanager
-    async def _in_time(self, name: str) -> AsyncIterator[Sql]:
-        """Lend a connection of the writer's own; it is cut when SQL keeps silent, and dropped after any doubt.
 
-        A half-open connection answers nothing at all, not even to a cancellation, so only cutting it helps.
-        """
-        sql = self._sql.pop(name, None)
-        if sql is None or sql.is_closed():
-            sql = await self._database.connect()
-        patience_s = AWAY_PATIENCE_S if self._away else PATIENCE_S
-        silence = asyncio.get_running_loop().call_later(patience_s, sql.terminate)
-        try:
-            yield sql
-        except BaseException as error:
-            if not isinstance(error, (*_RERUN, asyncpg.PostgresError)) or isinstance(error, _LOST):
-                sql.terminate()
-            raise
-        finally:
-            silence.cancel()
-            if not sql.is_closed():
-                self._sql[name] = sql
+async def _transact(sql: Sql, group: Sequence[Placement]) -> Written:
+    """Write a batch the fast way, and where a guard disagrees, the close way."""
+    try:
+        return await transact(sql, group)
+    except Refused:
+        return await transact_closely(sql, group)
 
 
 class _Hold(NamedTuple):

@@ -11,7 +11,9 @@ PLACE_ORDERS = """
         $9::text::bigint[], $10::text::int[], $11::text::timestamptz[], $12::text::text[],
         $13::text::bigint[], $14::text::bigint[], $15::text::int[], $16::text::bigint[],
         $17::text::text[], $18::text::bigint[], $19::text::text[], $20::text::int[],
-        $21::text::int[], $22::text::bigint[], $23::text::int[])
+        $21::text::int[], $22::text::bigint[], $23::text::int[],
+        $24::text::bigint[], $25::text::text[], $26::text::int[], $27::text::text[], $28::text::text[],
+        $29::text::bigint[])
 """
 
 INSERT_KEYS = """
@@ -24,14 +26,20 @@ INSERT_KEYS = """
 
 KNOWN_KEYS = """
     SELECT k.op, k.fingerprint, k.outcome, k.adm, k.order_id, o.total_minor, o.currency, o.place, o.placed_at,
-           l.skus, l.quantities, l.amounts
+           l.skus, l.quantities, l.amounts, l.taxes, o.shipping_minor, g.kinds, g.beneficiaries, g.gifts_minor
     FROM order_keys k
     LEFT JOIN orders o ON o.id = k.order_id
     LEFT JOIN LATERAL (
         SELECT array_agg(s.sku ORDER BY s.sku COLLATE "C") AS skus, array_agg(x.quantity ORDER BY s.sku COLLATE "C") AS quantities,
-               array_agg(x.amount_minor ORDER BY s.sku COLLATE "C") AS amounts
-        FROM order_lines x JOIN stock s ON s.id = x.stock_id WHERE x.order_id = k.order_id
+               array_agg(x.amount_minor ORDER BY s.sku COLLATE "C") AS amounts, array_agg(t.tax_bp ORDER BY s.sku COLLATE "C") AS taxes
+        FROM order_lines x JOIN stock s ON s.id = x.stock_id JOIN offer_terms t ON t.id = x.terms_id
+        WHERE x.order_id = k.order_id
     ) l ON true
+    LEFT JOIN LATERAL (
+        SELECT array_agg(x.kind ORDER BY x.n) AS kinds, array_agg(x.beneficiary_id ORDER BY x.n) AS beneficiaries,
+               array_agg(x.amount_minor ORDER BY x.n) AS gifts_minor
+        FROM order_gifts x WHERE x.order_id = k.order_id
+    ) g ON true
     WHERE k.op = ANY($1::bytea[])
 """
 
@@ -40,10 +48,14 @@ DELETE_KEYS = "DELETE FROM order_keys WHERE op = ANY($1::bytea[])"
 
 INSERT_ORDERS = """
     WITH placed AS (
-        INSERT INTO orders (id, stream_id, shopper_id, state, total_minor, currency, place, placed_at)
-        SELECT o.id, $1, o.shopper_id, 'RESERVED', o.total_minor, $2, o.place, o.placed_at
-        FROM unnest($3::text::text[], $4::text::text[], $5::text::bigint[], $6::text::int[], $7::text::timestamptz[])
-          AS o (id, shopper_id, total_minor, place, placed_at)
+        INSERT INTO orders (id, stream_id, shopper_id, state, total_minor, currency, place, placed_at, shipping_minor)
+        SELECT o.id, $1, o.shopper_id, 'RESERVED', o.total_minor, $2, o.place, o.placed_at, o.shipping_minor
+        FROM unnest($3::text::text[], $4::text::text[], $5::text::bigint[], $6::text::int[], $7::text::timestamptz[],
+                    $14::text::bigint[])
+          AS o (id, shopper_id, total_minor, place, placed_at, shipping_minor)
+    ), gifts AS (
+        INSERT INTO order_gifts (order_id, n, kind, beneficiary_id, amount_minor)
+        SELECT * FROM unnest($15::text::text[], $16::text::int[], $17::text::text[], $18::text::text[], $19::text::bigint[])
     ), lines AS (
         INSERT INTO order_lines (order_id, stock_id, terms_id, quantity, amount_minor)
         SELECT * FROM unnest($8::text::text[], $9::text::bigint[], $10::text::bigint[], $11::text::int[], $12::text::bigint[])

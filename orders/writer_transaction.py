@@ -7,13 +7,15 @@ the close way reads known keys, locks first and walks the orders in queue order.
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 import asyncpg
 
 from orders import writer_sql as statements
+from orders.own_connections import RunAgain, Sql
 from orders.placements import (
     EpochChanged,
+    Gift,
     KeyAborted,
     KeyConflict,
     Known,
@@ -28,14 +30,12 @@ from orders.placements import (
 _READ_OTHERWISE = re.compile(r'[{}"\\\s]')
 GUARD_REFUSED = "SE001"  # raised by the function place_orders
 
-Sql: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
 
 class Refused(Exception):  # noqa: N818 - a guard's verdict, answered by looking closely.
     """A guard disagreed with the gate; the transaction was rolled back whole."""
 
 
-class Overtaken(Exception):  # noqa: N818 - what happened, not a mistake.
+class Overtaken(RunAgain):
     """Another writer added a shopper's first units behind this one's locks; the batch must run again."""
 
 
@@ -68,25 +68,38 @@ async def known_keys(sql: Sql, ops: set[bytes]) -> dict[bytes, KeyRow]:
         row["op"]: KeyRow(
             row["fingerprint"],
             row["adm"],
-            Placed(
-                row["order_id"],
-                tuple(
-                    StoredLine(sku, quantity, amount // quantity)
-                    for sku, quantity, amount in zip(
-                        row["skus"], row["quantities"], row["amounts"], strict=True
-                    )
-                ),
-                row["total_minor"],
-                row["currency"],
-                row["place"],
-                row["placed_at"],
-                repeat=True,
-            )
-            if row["outcome"] == "PLACED"
-            else None,
+            stored(row) if row["outcome"] == "PLACED" else None,
         )
         for row in rows
     }
+
+
+def stored(row: Any) -> Placed:
+    """Return a placed order from a row with its lines and gifts as arrays, as ``KNOWN_KEYS`` has them."""
+    lines = zip(
+        row["skus"] or (),  # a gift without goods has none
+        row["quantities"] or (),
+        row["amounts"] or (),
+        row["taxes"] or (),
+        strict=True,
+    )
+    gifts = zip(
+        row["kinds"] or (), row["beneficiaries"] or (), row["gifts_minor"] or (), strict=True
+    )
+    return Placed(
+        row["order_id"],
+        tuple(
+            StoredLine(sku, quantity, amount // quantity, tax_bp)
+            for sku, quantity, amount, tax_bp in lines
+        ),
+        row["total_minor"],
+        row["currency"],
+        row["place"],
+        row["placed_at"],
+        repeat=True,
+        shipping_minor=row["shipping_minor"],
+        gifts=tuple(Gift(*gift) for gift in gifts),
+    )
 
 
 def array(values: Iterable[str]) -> str:
@@ -143,6 +156,28 @@ async def _insert_orders(sql: Sql, fresh: Sequence[Placement]) -> None:
         array(str(line.quantity) for _, line in lines),
         array(str(line.quantity * line.unit_minor) for _, line in lines),
         array(p.shopper_id for p, _ in lines),
+        array(str(p.shipping_minor) for p in fresh),
+        *gift_arrays(fresh),
+    )
+
+
+class _Giving(Protocol):
+    @property
+    def order_id(self) -> str: ...
+
+    @property
+    def gifts(self) -> tuple[Gift, ...]: ...
+
+
+def gift_arrays(fresh: Sequence[_Giving]) -> tuple[str, str, str, str, str]:
+    """Write the gifts of all orders as the columns of ``order_gifts``; most orders have none."""
+    gifts = [(p.order_id, n, gift) for p in fresh if p.gifts for n, gift in enumerate(p.gifts, 1)]
+    return (
+        array(order_id for order_id, _, _ in gifts),
+        array(str(n) for _, n, _ in gifts),
+        array(gift.kind for _, _, gift in gifts),
+        array(gift.beneficiary_id for _, _, gift in gifts),
+        array(str(gift.amount_minor) for _, _, gift in gifts),
     )
 
 
@@ -222,6 +257,8 @@ async def transact(sql: Sql, group: Sequence[Placement]) -> Written:
             array(str(people[person][1]) for person in persons),
             array(str(stock_id) for stock_id in stock_ids),
             array(str(stock[stock_id]) for stock_id in stock_ids),
+            array(str(p.shipping_minor) for p in ordered),
+            *gift_arrays(ordered),
         )
     except asyncpg.UniqueViolationError as known:
         raise Refused from known
@@ -310,10 +347,15 @@ def outcome_of(placement: Placement, written: Written) -> Outcome:
 def _answer(placement: Placement, *, repeat: bool) -> Placed:
     return Placed(
         placement.order_id,
-        tuple(StoredLine(line.sku, line.quantity, line.unit_minor) for line in placement.lines),
+        tuple(
+            StoredLine(line.sku, line.quantity, line.unit_minor, line.tax_bp)
+            for line in placement.lines
+        ),
         placement.total_minor,
         placement.currency,
         placement.place,
         placement.placed_at,
         repeat,
+        placement.shipping_minor,
+        placement.gifts,
     )

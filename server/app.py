@@ -15,6 +15,8 @@ from starlette.types import ASGIApp
 
 import inventory.routes
 import orders.answers.routes
+import orders.donation_routes
+import orders.mail.routes
 import orders.owner_routes
 import orders.place_route
 import orders.routes
@@ -23,10 +25,11 @@ import stream_events.routes
 from inventory.gate import Gate
 from inventory.offers import Catalogue
 from orders.checkout import Checkout
+from orders.donations import Donations
+from orders.hot_routes import HotRoutes
 from orders.payments.pace import Pace
 from orders.payments.stripe_gateway import StripeGateway
 from orders.payments.webhooks import Inbox
-from orders.place_route import HotOrders
 from realtime import pages_routes
 from server import health
 from server.edge import Edge
@@ -63,7 +66,7 @@ def redis_client(settings: Settings) -> Redis:
 
 
 def create_app(settings: Settings) -> ASGIApp:
-    """Return the application, the hot order route in front of it."""
+    """Return the application, the hot routes in front of it."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
@@ -85,14 +88,16 @@ def create_app(settings: Settings) -> ASGIApp:
         stream_events.routes,
         inventory.routes,
         orders.place_route,
+        orders.donation_routes,
         orders.routes,
         orders.owner_routes,
+        orders.mail.routes,
         realtime.routes,
         health,
     ):
         app.include_router(module.router)
     pages_routes.install(app)
-    return HotOrders(Edge(app))
+    return HotRoutes(Edge(app))
 
 
 async def _start(settings: Settings, stack: AsyncExitStack) -> dict[str, Any]:
@@ -110,6 +115,8 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> dict[str, Any]:
     await catalogue.refresh()
     checkout = Checkout(database, gate, catalogue, settings.orders_per_second_per_shopper)
     stack.push_async_callback(checkout.close)
+    donations = Donations(database, catalogue, checkout)
+    stack.push_async_callback(donations.close)
     inbox = Inbox(database)
     stack.push_async_callback(inbox.close)
     stripe = stripe_gateway(settings)
@@ -127,6 +134,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> dict[str, Any]:
         "signer": Signer(settings.signing_secret()),
         "catalogue": catalogue,
         "checkout": checkout,
+        "donations": donations,
         "gate": gate,
         "inbox": inbox,
         "stripe": stripe,

@@ -14,7 +14,9 @@ from starlette.types import Receive, Scope, Send
 from inventory.gate import Gate, GateUnclear
 from inventory.offers import Catalogue
 from orders.checkout import Checkout
-from orders.place_route import BODY_BYTES_MAX, HotOrders, router
+from orders.hot_routes import HotRoutes
+from orders.place_route import router
+from orders.raw_requests import BODY_BYTES_MAX
 from orders.reaper import reap_once
 from orders.writer import SLOTS_MAX
 from stream_events.access import Signer, new_shopper
@@ -36,7 +38,7 @@ async def shop(
     declared = make_app([router], state)
 
     async def hot(scope: Scope, receive: Receive, send: Send) -> None:
-        await HotOrders(declared)({**scope, "state": state}, receive, send)
+        await HotRoutes(declared)({**scope, "state": state}, receive, send)
 
     app = hot if request.param == "hot" else declared
     async with httpx.AsyncClient(
@@ -82,7 +84,17 @@ async def test_a_placed_order_is_answered_in_full_and_alike_for_ever(
     assert found.pop("server_time").endswith("Z")
     assert found == {
         "state": "RESERVED",
-        "lines": [{"sku": sale.sku, "quantity": 2, "unit_minor": 2990, "amount_minor": 5980}],
+        "lines": [
+            {
+                "sku": sale.sku,
+                "quantity": 2,
+                "unit_minor": 2990,
+                "amount_minor": 5980,
+                "tax_minor": 0,
+            }
+        ],
+        "gifts": [],
+        "shipping_minor": 0,
         "total": {"amount_minor": 5980, "currency": "CNY"},
         "place": 1,
     }

@@ -11,8 +11,8 @@ import pytest_asyncio
 from inventory.gate import Gate
 from inventory.offers import Catalogue
 from inventory.rebuild import rebuild
+from orders import own_connections, writer_transaction
 from orders import writer as writing
-from orders import writer_transaction
 from orders.checkout import Checkout, Request
 from orders.placements import (
     EpochChanged,
@@ -180,16 +180,16 @@ async def test_a_silent_connection_is_cut(
     writer: Writer, sale: Sale, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A half-open connection never answers; whoever waits for it waits for ever."""
-    monkeypatch.setattr(writing, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(own_connections, "PATIENCE_S", 0.2)
     other = await database.connect()
     async with other.transaction():
         await other.execute("SELECT 1 FROM stock FOR UPDATE")
         write = writer.record(placement(sale, "k"))
         await asyncio.sleep(0.15)
-        first = writer._sql.get("writer")
+        first = writer._sql._sql.get("writer")
         await asyncio.sleep(0.4)
     assert isinstance(await write, Placed)
-    assert first is not writer._sql["writer"]
+    assert first is not writer._sql._sql["writer"]
     await other.close()
     assert (await books(database)).orders == 1
 
