@@ -93,7 +93,8 @@ async def summarise(sql: AsyncSession, party: Party, window: Window, lang: Lang)
         return await _summarise_scope(sql, party, window, lang)
     parts = await account_parts(sql, party, bounds, window.to_seq)
     opening_minor, page_minor = parts[0].total(), parts[0].total() + parts[1].total()
-    within = {kind: parts[1][kind] + parts[2][kind] for kind in parts[1] | parts[2]}
+    # Not the union of the counters, which would leave out what went back.
+    within = {kind: parts[1][kind] + parts[2][kind] for kind in {*parts[1], *parts[2]}}
     sales_split = None
     if party.kind == "farmer":
         sales_split = await read_sales_split(sql, party, window.after_seq, window.to_seq)

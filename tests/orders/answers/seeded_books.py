@@ -122,7 +122,7 @@ def random_posting(chance: random.Random, sale: Sale, pledge_id: str) -> Posting
 
 
 async def make_pledge(database: Database, sale: Sale) -> str:
-    """Write a standing pledge that accrues nothing by itself, since its base is out of reach."""
+    """Write a standing pledge of a ten-thousandth of all sales; sealing accrues it."""
     pledge_id = new_id("plg")
     await run(
         database,
