@@ -6,10 +6,10 @@ relay carries it to the gate. The writer's own guarded ``UPDATE`` is in ``orders
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from stream_events.errors import Problem, not_found
@@ -22,6 +22,20 @@ _OPEN_MOVES = text("""
       AND NOT EXISTS (
         SELECT 1 FROM stock_moves later
         WHERE later.source_id = m.source_id AND later.stock_id = m.stock_id AND later.kind = ANY(:closing))
+    ORDER BY m.stock_id, m.source_id
+""")
+# Units that were sold, as far as they are not back; ``times`` counts the moves that brought some back.
+_RESTOCKABLE = text("""
+    SELECT m.source_id, m.stock_id, m.stream_id, m.shopper_id, s.sku,
+           m.quantity - coalesce(back.units, 0) AS left, coalesce(back.times, 0) AS times
+    FROM stock_moves m
+    JOIN stock s ON s.id = m.stock_id
+    LEFT JOIN LATERAL (
+        SELECT sum(t.quantity) AS units, max(t.n) AS times FROM stock_moves t
+        WHERE t.source_id = m.source_id AND t.stock_id = m.stock_id AND t.kind = 'T'
+    ) back ON true
+    WHERE m.source_id = ANY(CAST(:source_ids AS text[])) AND m.kind IN ('C', 'L')
+      AND m.quantity > coalesce(back.units, 0)
     ORDER BY m.stock_id, m.source_id
 """)
 _LOCK_UNITS = text("""
@@ -53,12 +67,24 @@ _NUMBER = text("""
     UPDATE stream_gate SET rel_seq = rel_seq + :count WHERE stream_id = :stream_id RETURNING rel_seq
 """)
 _RECORD = text("""
-    INSERT INTO stock_moves (source_id, stock_id, kind, stream_id, quantity, rel_seq, shopper_id)
+    INSERT INTO stock_moves (source_id, stock_id, kind, n, stream_id, quantity, rel_seq, shopper_id)
     SELECT * FROM unnest(
         CAST(:source_ids AS text[]), CAST(:stock_ids AS bigint[]), CAST(:kinds AS text[]),
-        CAST(:stream_ids AS text[]), CAST(:quantities AS int[]), CAST(:rel_seqs AS bigint[]),
+        CAST(:numbers AS int[]), CAST(:stream_ids AS text[]), CAST(:quantities AS int[]), CAST(:rel_seqs AS bigint[]),
         CAST(:shopper_ids AS text[]))
 """)
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """Units of one order and stock row on their way; ``n`` counts moves of one kind."""
+
+    source_id: str
+    stock_id: int
+    stream_id: str
+    shopper_id: str | None
+    quantity: int
+    n: int = 1
 
 
 async def release(sql: AsyncSession, source_ids: Sequence[str]) -> None:
@@ -104,11 +130,32 @@ async def sell_late(sql: AsyncSession, source_id: str) -> bool:
     return True
 
 
-async def restock(sql: AsyncSession, source_id: str) -> None:
-    """Return sold units to free stock (C or L → T). The shopper's limit stays used."""
-    moves = await _open_moves(sql, [source_id], ["C", "L"], ["T"])
+async def restock(
+    sql: AsyncSession, source_id: str, lines: Mapping[str, int] | None = None
+) -> None:
+    """Return sold units to free stock (C or L → T): all that are not back yet, or those of ``lines`` (by SKU).
+
+    Never more of a line than was sold and is not back yet. The shopper's limit stays used.
+    """
+    await restock_many(sql, {source_id: [lines]})
+
+
+async def restock_many(
+    sql: AsyncSession, wanted: Mapping[str, Sequence[Mapping[str, int] | None]]
+) -> None:
+    """Return sold units of many orders to free stock, each as often as it is asked for; see ``restock``."""
+    sold = await sql.execute(_RESTOCKABLE, {"source_ids": sorted(wanted)})
+    moves = [
+        _Move(row.source_id, row.stock_id, row.stream_id, row.shopper_id, back, row.times + 1)
+        for row in sold
+        if (back := min(row.left, _asked_back(wanted[row.source_id], row.sku, row.left)))
+    ]
     await _change_stock(sql, moves, reserved=0, sold=-1)
     await _record(sql, moves, "T", numbered=True)
+
+
+def _asked_back(wanted: Sequence[Mapping[str, int] | None], sku: str, left: int) -> int:
+    return sum(left if lines is None else lines.get(sku, 0) for lines in wanted)
 
 
 async def change_total(sql: AsyncSession, stream_id: str, sku: str, delta: int) -> int:
@@ -147,6 +194,7 @@ async def change_total(sql: AsyncSession, stream_id: str, sku: str, delta: int) 
             "source_ids": [new_id("adj")],
             "stock_ids": [row.id],
             "kinds": ["A"],
+            "numbers": [1],
             "stream_ids": [stream_id],
             "quantities": [delta],
             "rel_seqs": [number],
@@ -158,14 +206,17 @@ async def change_total(sql: AsyncSession, stream_id: str, sku: str, delta: int) 
 
 async def _open_moves(
     sql: AsyncSession, source_ids: Sequence[str], kinds: list[str], closing: list[str]
-) -> Sequence[Row[Any]]:
+) -> Sequence[_Move]:
     found = await sql.execute(
         _OPEN_MOVES, {"source_ids": list(source_ids), "kinds": kinds, "closing": closing}
     )
-    return found.all()
+    return [
+        _Move(row.source_id, row.stock_id, row.stream_id, row.shopper_id, row.quantity)
+        for row in found
+    ]
 
 
-async def _change_units(sql: AsyncSession, moves: Sequence[Row[Any]], *, sign: int) -> None:
+async def _change_units(sql: AsyncSession, moves: Sequence[_Move], *, sign: int) -> None:
     if not moves:
         return
     who = {
@@ -177,7 +228,7 @@ async def _change_units(sql: AsyncSession, moves: Sequence[Row[Any]], *, sign: i
 
 
 async def _change_stock(
-    sql: AsyncSession, moves: Sequence[Row[Any]], *, reserved: int, sold: int
+    sql: AsyncSession, moves: Sequence[_Move], *, reserved: int, sold: int
 ) -> bool:
     """Move quantities between the columns of each stock row; False when one has too few free units."""
     quantities: dict[int, int] = defaultdict(int)
@@ -196,15 +247,13 @@ async def _change_stock(
     return True
 
 
-async def _record(
-    sql: AsyncSession, moves: Sequence[Row[Any]], kind: str, *, numbered: bool
-) -> None:
+async def _record(sql: AsyncSession, moves: Sequence[_Move], kind: str, *, numbered: bool) -> None:
     if not moves:
         return
-    by_stream: dict[str, list[Row[Any]]] = defaultdict(list)
+    by_stream: dict[str, list[_Move]] = defaultdict(list)
     for move in moves:
         by_stream[move.stream_id].append(move)
-    rows: list[tuple[Row[Any], int | None]] = []
+    rows: list[tuple[_Move, int | None]] = []
     for stream_id in sorted(by_stream):
         group = by_stream[stream_id]
         first: int | None = None
@@ -222,6 +271,7 @@ async def _record(
             "source_ids": [move.source_id for move, _ in rows],
             "stock_ids": [move.stock_id for move, _ in rows],
             "kinds": [kind] * len(rows),
+            "numbers": [move.n for move, _ in rows],
             "stream_ids": [move.stream_id for move, _ in rows],
             "quantities": [move.quantity for move, _ in rows],
             "rel_seqs": [number for _, number in rows],

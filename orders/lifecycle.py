@@ -8,8 +8,12 @@ What the table relies on, and settlement sees to, under the order's row lock:
 * a fact that is already in the books by its own id (payment intent, refund, dispute) does not get here again;
   the table alone cannot tell a late duplicate of a dispute from a second dispute;
 * a fact that rests on one that is not yet in the books comes after it: see ``IMPLIED``;
-* PAY_* speak of the order's newest attempt. A success of any other one is refunded and moves no order;
-* which of the _PART and _FULL inputs it is, ``refund_input`` and ``dispute_input`` say from the books.
+* the first success of any attempt is the order's PAY_SUCCEEDED; each later one is money for nothing, is given
+  back and moves no order. The other PAY_* are told of the newest attempt only;
+* which of the _PART and _FULL inputs it is, ``refund_input`` and ``dispute_input`` say from the books;
+* after a refund's outcome a dispute that is still open is told again, so that no refund hides it.
+
+A gift is an order without goods and has a table of its own, made of the first: no stock, and no money too late.
 """
 
 from collections.abc import Mapping
@@ -17,6 +21,36 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Literal
+
+from orders.fulfilment import FulfilmentState
+from orders.verdicts import Ignore, Quarantine
+
+__all__ = [
+    "ALLOWED_TRANSITIONS",
+    "FULFILLABLE",
+    "GIFT_TABLE",
+    "GIFT_TRANSITIONS",
+    "HOLDING",
+    "IMPLIED",
+    "KEPT",
+    "RELEASED",
+    "RESTING",
+    "STOCK_WORDS",
+    "TABLE",
+    "Act",
+    "DonationState",
+    "FulfilmentState",
+    "Ignore",
+    "Input",
+    "Move",
+    "OrderState",
+    "Quarantine",
+    "Verdict",
+    "dispute_input",
+    "donation_state",
+    "refund_input",
+    "verdict",
+]
 
 
 class OrderState(StrEnum):
@@ -77,20 +111,6 @@ class Act:
     moves: tuple[Move, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Ignore:
-    """Change nothing, neither state nor stock nor books: the reason is for the log and the caller."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantine:
-    """Change nothing, count it nowhere, and call a person: this cannot have happened as told."""
-
-    reason: str
-
-
 Verdict = Act | Ignore | Quarantine
 
 # Each verdict has a word of four letters, so that the table below fits on a screen: where the order
@@ -128,6 +148,7 @@ _VERDICTS: Final[Mapping[str, Verdict]] = MappingProxyType(
         "UNPD": Quarantine("money given back or disputed before any was received"),
         "UNOP": Quarantine("a dispute closed that was never opened"),
         "ODDS": Quarantine("the books say otherwise"),
+        "GIFT": Quarantine("a gift needs no stock and never waits for any"),
     }
 )
 
@@ -161,9 +182,9 @@ CANCEL_REQUESTED       canc canc FLOW HELD SAME PAST SAME PAYD PAYD PAST PAYD PA
 NO_STOCK               FRSH FRSH FRSH FRSH FRSH FRSH FRSH rpen PAST PAST PAST PAST PAST PAST
 RE_RESERVED            FRSH FRSH FRSH FRSH FRSH FRSH FRSH resd PAST PAST PAST PAST PAST PAST
 REFUND_REQUESTED       FREE FREE FREE FREE FREE FREE FREE rpen rpen SAME rpen rpen BANK PAST
-REFUND_SUCCEEDED_FULL  UNPD UNPD UNPD UNPD UNPD UNPD UNPD rded rded rded rded rded disp rded
+REFUND_SUCCEEDED_FULL  UNPD UNPD UNPD UNPD UNPD UNPD UNPD rded rded rded rded rded rded rded
 REFUND_SUCCEEDED_PART  UNPD UNPD UNPD UNPD UNPD UNPD UNPD rpen part part part rfai disp ODDS
-REFUND_FAILED          UNPD UNPD UNPD UNPD UNPD UNPD UNPD late rfai rfai rfai rfai disp rfai
+REFUND_FAILED          UNPD UNPD UNPD UNPD UNPD UNPD UNPD late rfai rfai rfai rfai rfai rfai
 DISPUTE_OPENED         UNPD UNPD UNPD UNPD UNPD UNPD UNPD rpen disp rpen disp rfai disp rded
 DISPUTE_WON            UNPD UNPD UNPD UNPD UNPD UNPD UNPD UNOP UNOP rpen ODDS rfai kept ODDS
 DISPUTE_WON_PART       UNPD UNPD UNPD UNPD UNPD UNPD UNPD UNOP UNOP rpen part rfai part ODDS
@@ -173,25 +194,52 @@ DISPUTE_LOST_PART      UNPD UNPD UNPD UNPD UNPD UNPD UNPD UNOP UNOP rpen part rf
 """
 
 
-def _cells() -> dict[tuple[OrderState, Input], Verdict]:
+# A gift's table is the one above, without stock moves, and with these rows instead. Its LATE_PAID column is GIFT
+# throughout: money for a gift is never late, it is PAID from wherever the order stands.
+#                      RESE AWAI PROC EXPI CANC EXPD CNCD LATE PAID RPEN PART RFAI DISP RDED
+_GIFT_ROWS: Final = """
+PAY_SUCCEEDED          NONE kept kept kept kept kept kept GIFT SAME PAST PAST PAST PAST PAST
+NO_STOCK               GIFT GIFT GIFT GIFT GIFT GIFT GIFT GIFT GIFT GIFT GIFT GIFT GIFT GIFT
+RE_RESERVED            GIFT GIFT GIFT GIFT GIFT GIFT GIFT GIFT GIFT GIFT GIFT GIFT GIFT GIFT
+"""
+
+Cells = Mapping[tuple[OrderState, Input], Verdict]
+
+
+def _cells(rows: str) -> dict[tuple[OrderState, Input], Verdict]:
     cells: dict[tuple[OrderState, Input], Verdict] = {}
-    for row in _ROWS.strip().splitlines():
+    for row in rows.strip().splitlines():
         name, *words = row.split()
         for state, word in zip(_COLUMNS, words, strict=True):
             cells[state, Input[name]] = _VERDICTS[word]
     return cells
 
 
-TABLE: Final[Mapping[tuple[OrderState, Input], Verdict]] = MappingProxyType(_cells())
+def _gift_cells() -> dict[tuple[OrderState, Input], Verdict]:
+    moveless: dict[tuple[OrderState, Input], Verdict] = {
+        cell: Act(found.next_state) if isinstance(found, Act) else found
+        for cell, found in TABLE.items()
+    }
+    never = {(OrderState.LATE_PAID, happened): _VERDICTS["GIFT"] for happened in Input}
+    return {**moveless, **_cells(_GIFT_ROWS), **never}
 
-# The checker holds the state history against this (I14). Going beyond the plain drawing of the states are
-# only facts that others make and that cannot be refused: refunds made at Stripe's dashboard, and refunds that
-# fail after they had succeeded.
-ALLOWED_TRANSITIONS: Final = frozenset(
-    (state, verdict.next_state)
-    for (state, _), verdict in TABLE.items()
-    if isinstance(verdict, Act) and verdict.next_state is not state
-)
+
+def _transitions(table: Cells) -> frozenset[tuple[OrderState, OrderState]]:
+    return frozenset(
+        (state, found.next_state)
+        for (state, _), found in table.items()
+        if isinstance(found, Act) and found.next_state is not state
+    )
+
+
+TABLE: Final[Cells] = MappingProxyType(_cells(_ROWS))
+GIFT_TABLE: Final[Cells] = MappingProxyType(_gift_cells())
+
+# The checker holds the state history against these (I14). Going beyond the plain drawing of the states are only
+# facts that others make and that cannot be refused: refunds made at Stripe's dashboard, and refunds that fail
+# after they had succeeded.
+ALLOWED_TRANSITIONS: Final = _transitions(TABLE)
+GIFT_TRANSITIONS: Final = _transitions(GIFT_TABLE)
 
 # A fact that rests on another: Stripe's snapshot of the first proves the second, so where the books lack the
 # second, settlement posts it first and then comes back with the first.
@@ -216,6 +264,10 @@ HOLDING: Final = frozenset(_COLUMNS[:5])
 RELEASED: Final = frozenset(_COLUMNS[5:8])
 KEPT: Final = frozenset(_COLUMNS[8:])
 
+# Goods leave the house only for these: not while the bank or a refund decides, and never for late money that
+# found no stock.
+FULFILLABLE: Final = frozenset({OrderState.PAID})
+
 # Nothing of ours has to happen next; every other state has an owner process and a deadline (I13).
 RESTING: Final = frozenset(
     {
@@ -231,8 +283,9 @@ RESTING: Final = frozenset(
 
 _SOLD_WORDS: Final = frozenset({"RC", "RXL", "RCT", "RXLT"})
 
-# What an order's stock moves, in order, may spell in each state (I3). Placing writes the R and restocking the
-# T; the table writes the rest. Late money without stock goes back through the refund states with the units
+# What the stock moves of an order's line, in order, may spell in each state (I3). Placing writes the R and
+# restocking the T, which stands for any number of them: goods may come back unit by unit. The table writes the
+# rest. A gift has no line, and so no word at all. Late money without stock goes back through the refund states with the units
 # released: there, and only there, RX stands beside the words of a sale.
 STOCK_WORDS: Final[Mapping[OrderState, frozenset[str]]] = MappingProxyType(
     {
@@ -244,9 +297,53 @@ STOCK_WORDS: Final[Mapping[OrderState, frozenset[str]]] = MappingProxyType(
 )
 
 
-def verdict(state: OrderState, happened: Input) -> Verdict:
-    """Return what ``happened`` does to an order in ``state``: a look-up, defined for every pair."""
-    return TABLE[state, happened]
+def verdict(state: OrderState, happened: Input, *, gift: bool = False) -> Verdict:
+    """Return what ``happened`` does to an order (a gift, if so) in ``state``: a look-up, defined for every pair."""
+    return (GIFT_TABLE if gift else TABLE)[state, happened]
+
+
+class DonationState(StrEnum):
+    """How a gift stands for its giver and in public: its order's state in the words of giving."""
+
+    PLEDGED = "PLEDGED"
+    AWAITING = "AWAITING"
+    PROCESSING = "PROCESSING"
+    SUCCEEDED = "SUCCEEDED"
+    PART_REFUNDED = "PART_REFUNDED"
+    REFUNDED = "REFUNDED"
+    DISPUTED = "DISPUTED"
+    LOST = "LOST"
+    EXPIRED = "EXPIRED"
+    FAILED = "FAILED"
+
+
+_DONATION_STATES: Final[Mapping[OrderState, DonationState]] = MappingProxyType(
+    {
+        OrderState.RESERVED: DonationState.PLEDGED,
+        OrderState.AWAITING_PAYMENT: DonationState.AWAITING,
+        OrderState.PROCESSING: DonationState.PROCESSING,
+        OrderState.EXPIRING: DonationState.AWAITING,
+        OrderState.CANCELLING: DonationState.AWAITING,
+        OrderState.EXPIRED: DonationState.EXPIRED,
+        OrderState.CANCELLED: DonationState.FAILED,
+        # No gift stands here; the money has come wherever an order does.
+        OrderState.LATE_PAID: DonationState.SUCCEEDED,
+        OrderState.PAID: DonationState.SUCCEEDED,
+        # That it is to go back is between the giver and us until it has gone.
+        OrderState.REFUND_PENDING: DonationState.SUCCEEDED,
+        OrderState.REFUND_FAILED: DonationState.SUCCEEDED,
+        OrderState.PART_REFUNDED: DonationState.PART_REFUNDED,
+        OrderState.DISPUTED: DonationState.DISPUTED,
+        OrderState.REFUNDED: DonationState.REFUNDED,
+    }
+)
+
+
+def donation_state(order_state: OrderState, *, lost: bool = False) -> DonationState:
+    """Return how a gift stands; ``lost``: a bank took it back for good, which is not the same as given back."""
+    if lost and order_state is OrderState.REFUNDED:
+        return DonationState.LOST
+    return _DONATION_STATES[order_state]
 
 
 def _all_returned(received_minor: int, returned_minor: int) -> bool:
@@ -283,65 +380,3 @@ def dispute_input(
     if not won:
         return Input.DISPUTE_LOST_PART
     return Input.DISPUTE_WON_PART if returned_minor else Input.DISPUTE_WON
-
-
-class FulfilmentState(StrEnum):
-    """How far the goods are: a field of its own, moved only while the order's units are sold to it."""
-
-    NONE = "NONE"
-    PACKED = "PACKED"
-    SHIPPED = "SHIPPED"
-    DELIVERED = "DELIVERED"
-    RETURNED = "RETURNED"
-
-
-class FulfilmentInput(StrEnum):
-    """What happens to a parcel."""
-
-    PACK = "PACK"
-    SHIP = "SHIP"
-    DELIVER = "DELIVER"
-    RETURN = "RETURN"
-
-
-# Where a parcel may go next; a repeat of the step that led here is ignored (scanners scan twice), and a step
-# that skips one is a parcel mixed up: a person looks at it.
-_PARCEL: Final[Mapping[FulfilmentState, Mapping[FulfilmentInput, FulfilmentState]]] = (
-    MappingProxyType(
-        {
-            FulfilmentState.NONE: {FulfilmentInput.PACK: FulfilmentState.PACKED},
-            FulfilmentState.PACKED: {FulfilmentInput.SHIP: FulfilmentState.SHIPPED},
-            FulfilmentState.SHIPPED: {
-                FulfilmentInput.DELIVER: FulfilmentState.DELIVERED,
-                FulfilmentInput.RETURN: FulfilmentState.RETURNED,
-            },
-            FulfilmentState.DELIVERED: {},
-            FulfilmentState.RETURNED: {},
-        }
-    )
-)
-_STEPS_BEHIND: Final[Mapping[FulfilmentState, frozenset[FulfilmentInput]]] = MappingProxyType(
-    {
-        FulfilmentState.NONE: frozenset[FulfilmentInput](),
-        FulfilmentState.PACKED: frozenset({FulfilmentInput.PACK}),
-        FulfilmentState.SHIPPED: frozenset({FulfilmentInput.PACK, FulfilmentInput.SHIP}),
-        FulfilmentState.DELIVERED: frozenset(set(FulfilmentInput) - {FulfilmentInput.RETURN}),
-        FulfilmentState.RETURNED: frozenset(set(FulfilmentInput) - {FulfilmentInput.DELIVER}),
-    }
-)
-
-# Goods leave the house only for these: not while the bank or a refund decides, and never for late money that
-# found no stock.
-FULFILLABLE: Final = frozenset({OrderState.PAID})
-
-
-def fulfilment_verdict(
-    state: FulfilmentState, happened: FulfilmentInput
-) -> FulfilmentState | Ignore | Quarantine:
-    """Return where the parcel goes next, or why it stays; defined for every pair."""
-    next_state = _PARCEL[state].get(happened)
-    if next_state is not None:
-        return next_state
-    if happened in _STEPS_BEHIND[state]:
-        return Ignore("that step is behind it")
-    return Quarantine(f"{happened} does not follow {state}")

@@ -8,95 +8,41 @@ apart from the sale, owed back from its first moment by a row in ``refunds``, an
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Final, NamedTuple
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple
 
 from orders.ledger import accounts, post
 from orders.ledger.post import Posting
-from orders.lifecycle import Act, Ignore, Input, Move, OrderState, Quarantine, verdict
-from orders.payments.facts import PaymentFact
-from stream_events.split import ShareRule, largest_remainder, split
+from orders.lifecycle import Act, Ignore, Input, OrderState, Quarantine, verdict
+from orders.order_parts import GiftLine, Left, Parts, Returned, SoldLine, units_minor
+from orders.order_rows import (
+    DUPLICATE,
+    Attempt,
+    DisputeRow,
+    Posted,
+    RefundRow,
+    StockMove,
+    Unbelievable,
+)
+from orders.payments.facts import DisputeFact, PaymentFact
 
-DUPLICATE: Final = "duplicate"
-LATE_NO_STOCK: Final = "late_no_stock"
-EXTERNAL: Final = "external"  # Made at Stripe's dashboard, not by us.
-
-# Whose money surplus is until it went back: ours to give, nobody's income.
-SURPLUS_ACCOUNT: Final = accounts.PLATFORM_FEES
-
-
-class Result(StrEnum):
-    """What became of a fact."""
-
-    APPLIED = "applied"
-    KNOWN = "known"
-    IGNORED = "ignored"
-    QUARANTINED = "quarantined"
-
-
-class Ruling(NamedTuple):
-    """A fact's result and the reason for it, which is empty where the result says all."""
-
-    result: Result
-    reason: str = ""
-
-
-class Unbelievable(Exception):  # noqa: N818 - what is wrong with the fact.
-    """The fact contradicts our books: count it nowhere and call a person. The text is the reason."""
-
-
-@dataclass(slots=True)
-class Attempt:
-    """A row of ``pay_attempts``."""
-
-    n: int
-    state: str
-    payment_intent_id: str | None
-    changed: bool = False
-
-
-@dataclass(slots=True)
-class RefundRow:
-    """A row of ``refunds``."""
-
-    id: str
-    payment_intent_id: str
-    amount_minor: int
-    reason: str
-    state: str
-    stripe_refund_id: str | None
-    new: bool = False
-    changed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SoldLine:
-    """A line of the order with the terms it was bought on."""
-
-    sku: str
-    quantity: int
-    amount_minor: int
-    farmer_id: str
-    beneficiary_id: str
-    rule: ShareRule
-
-
-@dataclass(frozen=True, slots=True)
-class Posted:
-    """A ledger transaction of the order."""
-
-    kind: str
-    source_id: str
-    entries: tuple[tuple[str, int], ...]
-
-    @property
-    def amount_minor(self) -> int:
-        """Return how much money came or went."""
-        return abs(
-            sum(part for account, part in self.entries if account == accounts.STRIPE_CLEARING)
-        )
+# What happens to money that came, by the kinds that it is posted under: of goods, of gifts, of what sold nothing.
+Turn = Literal["refund", "refund_failed", "dispute", "reinstate"]
+_KINDS: Final[Mapping[Turn, tuple[str, str, str]]] = MappingProxyType(
+    {
+        "refund": (post.REFUND, post.DONATION_REFUND, post.SURPLUS_REFUND),
+        "refund_failed": (
+            post.REFUND_FAILED,
+            post.DONATION_REFUND_FAILED,
+            post.SURPLUS_REFUND_FAILED,
+        ),
+        "dispute": (post.DISPUTE, post.DONATION_DISPUTE, post.SURPLUS_DISPUTE),
+        "reinstate": (post.REINSTATE, post.DONATION_REINSTATE, post.SURPLUS_REINSTATE),
+    }
+)
 
 
 @dataclass(slots=True)
@@ -106,6 +52,8 @@ class OrderBooks:
     order_id: str
     stream_id: str
     campaign_id: str
+    shopper_id: str
+    placed_at: datetime
     live: bool
     currency: str
     total_minor: int
@@ -114,16 +62,26 @@ class OrderBooks:
     refunded_minor: int
     disputed_minor: int
     attempts: list[Attempt]
-    lines: list[SoldLine] = field(default_factory=list)
+    gift: bool = False  # An order without goods.
+    parts: Parts = field(default_factory=Parts)
     refunds: list[RefundRow] = field(default_factory=list)
+    disputes: list[DisputeRow] = field(default_factory=list)
     posted: list[Posted] = field(default_factory=list)
     steps: list[tuple[OrderState, OrderState]] = field(default_factory=list)
     postings: list[Posting] = field(default_factory=list)
-    lost: set[str] = field(
-        default_factory=set
-    )  # Disputes that ended against us: the ledger cannot tell.
-    move: Move | None = None
+    move: StockMove | None = None
+    restocking: list[Mapping[str, int] | None] = field(default_factory=list)
     money_changed: bool = False
+
+    @property
+    def lines(self) -> Sequence[SoldLine]:
+        """Return the goods."""
+        return self.parts.lines
+
+    @property
+    def gifts(self) -> Sequence[GiftLine]:
+        """Return the gifts in it."""
+        return self.parts.gifts
 
     def attempt_of(self, fact: PaymentFact) -> Attempt | None:
         """Return the attempt that made this PaymentIntent, by its id or, if that was lost, by our metadata."""
@@ -136,32 +94,43 @@ class OrderBooks:
                 return attempt
         return None
 
-    def set_attempt(self, fact: PaymentFact, state: str) -> bool:
-        attempt = self.attempt_of(fact)
-        assert attempt is not None
-        if attempt.state == state and attempt.payment_intent_id == fact.payment_intent_id:
-            return False
-        attempt.state, attempt.payment_intent_id = state, fact.payment_intent_id
-        attempt.changed = True
-        return True
-
     def find(self, source_id: str, *kinds: str) -> Posted | None:
+        """Return what was posted for this fact as one of these kinds."""
         for posted in self.posted:
             if posted.source_id == source_id and posted.kind in kinds:
                 return posted
         return None
 
+    def sale_payment(self) -> str | None:
+        """Return the payment that bought the order, or gave its gifts."""
+        for posted in self.posted:
+            if posted.kind in {post.CAPTURE, post.DONATION}:
+                return posted.source_id
+        return None
+
+    def own_payment(self) -> str | None:
+        """Return the payment that the order's state speaks of: the sale's, or the late one that found no stock."""
+        for posted in self.posted:
+            if posted.kind == post.SURPLUS and self.is_own(posted.source_id):
+                return posted.source_id
+        return self.sale_payment()
+
     def paid_by(self, fact: PaymentFact) -> bool:
-        return self.find(fact.payment_intent_id, post.CAPTURE, post.SURPLUS) is not None
+        """Return whether this payment is in the books."""
+        kinds = (post.CAPTURE, post.DONATION, post.SURPLUS)
+        return self.find(fact.payment_intent_id, *kinds) is not None
 
     def has_money(self) -> bool:
-        return any(posted.kind in {post.CAPTURE, post.SURPLUS} for posted in self.posted)
+        """Return whether any payment is in the books."""
+        return any(
+            posted.kind in {post.CAPTURE, post.DONATION, post.SURPLUS} for posted in self.posted
+        )
 
     def is_surplus(self, payment_intent_id: str) -> bool:
         """Return whether this payment sold nothing; raise when it is not in the books at all."""
         if self.find(payment_intent_id, post.SURPLUS):
             return True
-        if self.find(payment_intent_id, post.CAPTURE):
+        if payment_intent_id == self.sale_payment():
             return False
         raise Unbelievable("payment_not_in_books")
 
@@ -173,12 +142,14 @@ class OrderBooks:
         )
 
     def ruling_on(self, happened: Input) -> Act | Ignore:
-        ruled = verdict(self.state, happened)
+        """Return what the order does about it; raise when it cannot have happened."""
+        ruled = verdict(self.state, happened, gift=self.gift)
         if isinstance(ruled, Quarantine):
             raise Unbelievable(ruled.reason)
         return ruled
 
     def step(self, ruled: Act | Ignore | Quarantine) -> bool:
+        """Do what was ruled; return whether the order is in another state now."""
         if not isinstance(ruled, Act):
             return False
         if ruled.moves:
@@ -189,87 +160,189 @@ class OrderBooks:
         self.state = ruled.next_state
         return True
 
-    def shares(self) -> list[tuple[str, int]]:
-        entries = [(accounts.STRIPE_CLEARING, self.total_minor)]
-        for line in self.lines:
-            shares = split(line.amount_minor, line.quantity, line.rule)
-            entries += [
-                (accounts.farmer(line.farmer_id), -shares.farmer_minor),
-                (accounts.beneficiary(line.beneficiary_id), -shares.beneficiary_minor),
-                (accounts.PLATFORM_FEES, -shares.fees_minor),
+    def restock(self, row: RefundRow) -> None:
+        """Have the refund's units put back on sale: those of its lines, or all that are not back yet."""
+        units: Counter[str] = Counter()
+        for sku, quantity, _ in row.lines:
+            units[sku] += quantity
+        self.move = "T"
+        self.restocking.append(units or None)
+
+    # What is left of the money
+
+    def _standing(self, payment_intent_id: str) -> list[RefundRow | DisputeRow]:
+        refunds = (row for row in self.refunds if row.state == "SUCCEEDED")
+        disputes = (row for row in self.disputes if row.state in {"OPEN", "LOST"})
+        both: list[RefundRow | DisputeRow] = [*refunds, *disputes]
+        return [row for row in both if row.payment_intent_id == payment_intent_id]
+
+    def returned(self, *, pending: bool = False) -> Returned:
+        """Return all that stands returned of the sale; with ``pending`` also what is asked of Stripe."""
+        payment = self.sale_payment()
+        rows = self._standing(payment) if payment else []
+        if pending:
+            rows += [
+                row
+                for row in self.refunds
+                if row.state in {"CREATING", "PENDING"} and row.payment_intent_id == payment
             ]
-        return entries
+        units: Counter[str] = Counter()
+        gift_minor = 0
+        for row in rows:
+            if isinstance(row, RefundRow):
+                gift_minor += row.gift_minor or 0
+                for sku, quantity, _ in row.lines:
+                    units[sku] += quantity
+        # What more came back of a target than it ever had is taken from the rest.
+        gift_minor = min(gift_minor, self.parts.gifts_minor)
+        of_units = sum(units_minor(line, units[line.sku]) for line in self.lines)
+        total = sum(row.amount_minor for row in rows)
+        return Returned(units, gift_minor, max(0, total - gift_minor - of_units))
+
+    def left(self) -> Left:
+        """Return what is left of each part of the sale; nothing where nothing was sold."""
+        if self.sale_payment() is None:
+            everything = Returned(rest_minor=self.parts.goods_minor + self.parts.gifts_minor)
+            return self.parts.left(everything)
+        return self.parts.left(self.returned())
+
+    def raised_base(self, covers: str, skus: Collection[str] | None = None) -> dict[str, int]:
+        """Return what the order raises for each beneficiary when all of it is kept.
+
+        ``covers``: ``gifts``, ``shares`` (of the lines, or of those of ``skus``) or ``all``.
+        """
+        only = None if skus is None else frozenset(skus)
+        return self.parts.raised(self.parts.whole(), covers, only)
+
+    def raised_base_left(self, covers: str, skus: Collection[str] | None = None) -> dict[str, int]:
+        """Return what is left of ``raised_base`` after returns; nothing while nothing was sold."""
+        only = None if skus is None else frozenset(skus)
+        return self.parts.raised(self.left(), covers, only)
 
     def lost_minor(self) -> int:
-        """Return what lost disputes over the sale took for good."""
-        return sum(
-            posted.amount_minor
-            for posted in self.posted
-            if posted.kind == post.DISPUTE and posted.source_id in self.lost
+        """Return what lost disputes over the order's own money took for good."""
+        return sum(row.amount_minor for row in self.disputes if self._own_in(row, "LOST"))
+
+    def open_disputes(self) -> list[DisputeRow]:
+        """Return the disputes over the order's own money that are neither won nor lost."""
+        return [row for row in self.disputes if self._own_in(row, "OPEN")]
+
+    def _own_in(self, row: DisputeRow, state: str) -> bool:
+        return row.state == state and self.is_own(row.payment_intent_id)
+
+    # Postings
+
+    def sell(self, payment_intent_id: str) -> None:
+        """Post a payment for what the order is made of."""
+        left, parts = self.parts.whole(), self.parts
+        self._exchange(
+            (post.CAPTURE, post.DONATION),
+            payment_intent_id,
+            before=None,
+            after=left,
+            goods=_owed(parts.goods_accounts(left)),
+            gifts=_owed(parts.gift_accounts(left)),
         )
 
-    def open_disputes(self) -> set[str]:
-        """Return the disputes over the sale that are neither won nor lost."""
-        begun = {posted.source_id for posted in self.posted if posted.kind == post.DISPUTE}
-        won = {posted.source_id for posted in self.posted if posted.kind == post.REINSTATE}
-        return begun - won - self.lost
+    def turn(self, turn: Turn, source_id: str, before: "Standing") -> None:
+        """Post what changed since ``before``: money left us, or came back, with its shares."""
+        goods_kind, gift_kind, surplus_kind = _KINDS[turn]
+        if before.surplus_minor is not None:
+            now = self.standing(before.payment_intent_id)
+            assert now.surplus_minor is not None
+            due_minor = max(0, before.surplus_minor) - max(0, now.surplus_minor)
+            lost_minor = max(0, -now.surplus_minor) - max(0, -before.surplus_minor)
+            self._enter(
+                surplus_kind,
+                source_id,
+                {accounts.DUE_BACK: due_minor, accounts.PLATFORM_FEES: lost_minor},
+            )
+            return
+        left, parts = self.left(), self.parts
+        assert before.left is not None
+        self._exchange(
+            (goods_kind, gift_kind),
+            source_id,
+            before=before.left,
+            after=left,
+            goods=_change(parts.goods_accounts(before.left), parts.goods_accounts(left)),
+            gifts=_change(parts.gift_accounts(before.left), parts.gift_accounts(left)),
+        )
 
-    def units(self) -> list[tuple[str, int]]:
-        units: Counter[str] = Counter()
-        for line in self.lines:
-            units[line.sku] += line.quantity
-        return sorted(units.items())
+    def standing(self, payment_intent_id: str) -> "Standing":
+        """Return how a payment stands, to post afterwards what a fact changed about it."""
+        if not self.is_surplus(payment_intent_id):
+            return Standing(payment_intent_id, left=self.left())
+        gone = sum(row.amount_minor for row in self._standing(payment_intent_id))
+        return Standing(payment_intent_id, surplus_minor=self.total_minor - gone)
 
-    def kept(self) -> dict[str, int]:
-        """Return what is left of the sale on each account that has a share in it."""
-        kept: Counter[str] = Counter()
-        for posted in self.posted:
-            if posted.kind in post.SALE_KINDS:
-                for account, amount_minor in posted.entries:
-                    if account != accounts.STRIPE_CLEARING:
-                        kept[account] -= amount_minor
-        return {account: kept[account] for account in sorted(kept)}
+    def _exchange(
+        self,
+        kinds: tuple[str, str],
+        source_id: str,
+        *,
+        before: Left | None,
+        after: Left,
+        goods: Mapping[str, int],
+        gifts: Mapping[str, int],
+    ) -> None:
+        had, has = (before.units if before else {}), after.units
+        moved = {sku: abs(has.get(sku, 0) - had.get(sku, 0)) for sku in sorted({*had, *has})}
+        self._enter(
+            kinds[0],
+            source_id,
+            goods,
+            lines=[(sku, units) for sku, units in moved.items() if units],
+            orders=bool(has) - bool(had),
+        )
+        given, gives = (before.gifts_minor if before else 0), after.gifts_minor
+        self._enter(kinds[1], source_id, gifts, gifts=bool(gives) - bool(given))
 
-    def give_back(self, kind: str, source_id: str, amount_minor: int, *, surplus: bool) -> Posted:
-        """Post money that leaves us: each share gives in proportion to what it still has, we what is missing."""
-        kept = {} if surplus else {a: left for a, left in self.kept().items() if left > 0}
-        shared_minor = min(sum(kept.values()), amount_minor)
-        parts = largest_remainder(shared_minor, list(kept.values())) if kept else []
-        entries = [
-            (accounts.STRIPE_CLEARING, -amount_minor),
-            *zip(kept, parts, strict=True),
-            (SURPLUS_ACCOUNT, amount_minor - shared_minor),
-        ]
-        before = sum(self.kept().values())
-        undone = not surplus and before > 0 >= before - amount_minor
-        return self.enter(kind, source_id, entries, lines=self.units() if undone else ())
-
-    def reverse(self, done: Posted, kind: str) -> None:
-        """Post the opposite of ``done``: the money came back to us."""
-        sale = kind in post.SALE_KINDS
-        before = sum(self.kept().values())
-        after = before + done.amount_minor
-        entries = [(account, -amount_minor) for account, amount_minor in done.entries]
-        revived = sale and before <= 0 < after
-        self.enter(kind, done.source_id, entries, lines=self.units() if revived else ())
+    def take_surplus(self, payment_intent_id: str) -> None:
+        """Post a payment that sells nothing: all of it is due back."""
+        self._enter(post.SURPLUS, payment_intent_id, {accounts.DUE_BACK: -self.total_minor})
 
     def post_fee(self, fact: PaymentFact) -> bool:
+        """Post Stripe's fee of a payment, once it is known; return whether this is news."""
         if not fact.fee_minor or self.find(fact.payment_intent_id, post.STRIPE_FEE):
             return False
-        entries = [
-            (accounts.STRIPE_FEES, fact.fee_minor),
-            (accounts.STRIPE_CLEARING, -fact.fee_minor),
-        ]
-        self.enter(post.STRIPE_FEE, fact.payment_intent_id, entries)
+        borne: Mapping[str, int] = {accounts.STRIPE_FEES: fact.fee_minor}
+        if fact.payment_intent_id == self.sale_payment():
+            borne = self.parts.fee_accounts(fact.fee_minor)
+        self._enter(post.STRIPE_FEE, fact.payment_intent_id, borne)
         return True
 
-    def enter(
+    def post_dispute_fee(self, fact: DisputeFact) -> bool:
+        """Post what a dispute costs us so far: it is ours to bear, and may be given back when it is won."""
+        if fact.fee_minor is None:
+            return False
+        sources = {fact.dispute_id, f"{fact.dispute_id}:{fact.status}"}
+        known_minor = sum(
+            -part
+            for posted in self.posted
+            if posted.kind == post.STRIPE_FEE and posted.source_id.split(":")[0] == fact.dispute_id
+            for account, part in posted.entries
+            if account == accounts.STRIPE_CLEARING
+        )
+        fresh = sorted(source for source in sources if not self.find(source, post.STRIPE_FEE))
+        if fact.fee_minor == known_minor or not fresh:
+            return False
+        self._enter(post.STRIPE_FEE, fresh[0], {accounts.STRIPE_FEES: fact.fee_minor - known_minor})
+        return True
+
+    def _enter(
         self,
         kind: str,
         source_id: str,
-        entries: Sequence[tuple[str, int]],
+        parts: Mapping[str, int],
+        *,
         lines: Sequence[tuple[str, int]] = (),
-    ) -> Posted:
+        orders: int = 0,
+        gifts: int = 0,
+    ) -> None:
+        """Post these parts against what is at Stripe; nothing where they are all 0."""
+        if not any(parts.values()):
+            return
         posting = Posting(
             campaign_id=self.campaign_id,
             stream_id=self.stream_id,
@@ -277,10 +350,29 @@ class OrderBooks:
             source_id=source_id,
             order_id=self.order_id,
             currency=self.currency,
-            entries=entries,
+            entries=[(accounts.STRIPE_CLEARING, -sum(parts.values())), *parts.items()],
             lines=lines,
+            orders=orders,
+            gifts=gifts,
         )
-        posted = Posted(kind, source_id, tuple(posting.amounts()))
         self.postings.append(posting)
-        self.posted.append(posted)
-        return posted
+        self.posted.append(Posted(kind, source_id, tuple(posting.amounts())))
+
+
+class Standing(NamedTuple):
+    """How one payment stands: what is left of the sale, or of money that is due back (below 0: lost)."""
+
+    payment_intent_id: str
+    left: Left | None = None
+    surplus_minor: int | None = None
+
+
+def _owed(owned: Mapping[str, int]) -> dict[str, int]:
+    return {account: -owned[account] for account in sorted(owned) if owned[account]}
+
+
+def _change(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    return {
+        account: before.get(account, 0) - after.get(account, 0)
+        for account in sorted({*before, *after})
+    }

@@ -5,17 +5,23 @@ many for 256 orders as for one.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory import guard
-from orders.ledger.post import post_many
+from orders.attempt_life import AttemptState
+from orders.ledger.post import POSTINGS_MAX, post_many
 from orders.lifecycle import OrderState
 from orders.locks import lock_orders
-from orders.order_books import Attempt, OrderBooks, Posted, RefundRow, SoldLine
+from orders.matching import match_books
+from orders.order_books import OrderBooks
+from orders.order_parts import GiftLine, Parts, SoldLine
+from orders.order_rows import Attempt, DisputeRow, Posted, RefundRow
+from orders.tables import Order
 from stream_events.split import ShareRule
 
 
@@ -36,50 +42,76 @@ async def load(sql: AsyncSession, order_ids: Sequence[str]) -> dict[str, OrderBo
         return {}
     # In later statements than the lock: what the one before us did to these orders must be seen.
     ids = {"orders": [order.id for order in orders]}
+    found = {name: _by_order(await sql.execute(query, ids)) for name, query in _PARTS.items()}
     streams = {row.id: row for row in await sql.execute(_STREAMS, ids)}
-    attempts = _by_order(await sql.execute(_ATTEMPTS, ids))
-    lines = _by_order(await sql.execute(_LINES, ids))
-    refunds = _by_order(await sql.execute(_REFUNDS, ids))
-    posted = _by_order(await sql.execute(_POSTED, ids))
-    disputed = [order.id for order in orders if order.disputed_minor]
-    lost = _by_order(await sql.execute(_LOST, {"orders": disputed})) if disputed else {}
     return {
-        order.id: OrderBooks(
-            order_id=order.id,
-            stream_id=order.stream_id,
-            campaign_id=streams[order.stream_id].campaign_id,
-            live=streams[order.stream_id].mode == "live",
-            currency=order.currency,
-            total_minor=order.total_minor,
-            state=OrderState(order.state),
-            received_minor=order.received_minor,
-            refunded_minor=order.refunded_minor,
-            disputed_minor=order.disputed_minor,
-            attempts=[_attempt(row) for row in attempts.get(order.id, ())],
-            lines=[_line(row) for row in lines.get(order.id, ())],
-            refunds=[_refund(row) for row in refunds.get(order.id, ())],
-            posted=[_posted(row) for row in posted.get(order.id, ())],
-            lost={row.dispute_id for row in lost.get(order.id, ())},
+        order.id: _books(
+            order,
+            streams[order.stream_id],
+            {name: rows.get(order.id, ()) for name, rows in found.items()},
         )
         for order in orders
     }
 
 
+def _books(order: Order, stream: Row[Any], rows: Mapping[str, Sequence[Row[Any]]]) -> OrderBooks:
+    return OrderBooks(
+        order_id=order.id,
+        stream_id=order.stream_id,
+        campaign_id=stream.campaign_id,
+        shopper_id=order.shopper_id,
+        placed_at=order.placed_at,
+        live=stream.mode == "live",
+        currency=order.currency,
+        total_minor=order.total_minor,
+        state=OrderState(order.state),
+        received_minor=order.received_minor,
+        refunded_minor=order.refunded_minor,
+        disputed_minor=order.disputed_minor,
+        attempts=[
+            Attempt(row.n, AttemptState(row.state), row.payment_intent_id)
+            for row in rows["attempts"]
+        ],
+        gift=order.kind == "gift",
+        parts=Parts(
+            lines=[_line(row) for row in rows["lines"]],
+            shipping_minor=order.shipping_minor,
+            gifts=[
+                GiftLine(row.beneficiary_id, row.amount_minor, row.kind) for row in rows["gifts"]
+            ],
+            gift_fee_payer=stream.gift_fee_payer,
+        ),
+        refunds=[_refund(row) for row in rows["refunds"]],
+        disputes=[
+            DisputeRow(row.id, row.payment_intent_id, row.amount_minor, row.state)
+            for row in rows["disputes"]
+        ],
+        posted=[_posted(row) for row in rows["posted"]],
+    )
+
+
 async def save(sql: AsyncSession, books: Sequence[OrderBooks]) -> None:
-    """Write what changed, in the lock order: orders, payments and ledger, then the guard's hot rows last.
+    """Write what changed, in the lock order: orders, payments, the pots of matches, ledger, then the guard's hot rows.
 
     All stock moves of one call are of one kind; late sales were made by the guard when it was asked.
     """
     await _save_orders(sql, [each for each in books if each.steps or each.money_changed])
     await _save_attempts(sql, books)
     await _save_refunds(sql, books)
-    await post_many(sql, [posting for each in books for posting in each.postings])
+    await _save_disputes(sql, books)
+    matched = await match_books(sql, books)
+    postings = [*(posting for each in books for posting in each.postings), *matched]
+    for start in range(0, len(postings), POSTINGS_MAX):
+        await post_many(sql, postings[start : start + POSTINGS_MAX])
     released = [each.order_id for each in books if each.move == "X"]
     if released:
         await guard.release(sql, released)
     sold = [each.order_id for each in books if each.move == "C"]
     if sold:
         await guard.commit_sold(sql, sold)
+    restocked = {each.order_id: each.restocking for each in books if each.restocking}
+    if restocked:
+        await guard.restock_many(sql, restocked)
 
 
 async def _save_orders(sql: AsyncSession, books: Sequence[OrderBooks]) -> None:
@@ -131,6 +163,26 @@ async def _save_refunds(sql: AsyncSession, books: Sequence[OrderBooks]) -> None:
             "reasons": [row.reason for _, row in changed],
             "states": [row.state for _, row in changed],
             "stripe_refunds": [row.stripe_refund_id for _, row in changed],
+            "lines": [msgspec.json.encode(row.lines).decode() for _, row in changed],
+            "gifts": [row.gift_minor for _, row in changed],
+            "restock": [row.restock for _, row in changed],
+            "requested_by": [row.requested_by for _, row in changed],
+        },
+    )
+
+
+async def _save_disputes(sql: AsyncSession, books: Sequence[OrderBooks]) -> None:
+    changed = [(each, row) for each in books for row in each.disputes if row.new or row.changed]
+    if not changed:
+        return
+    await sql.execute(
+        _SAVE_DISPUTES,
+        {
+            "ids": [row.id for _, row in changed],
+            "orders": [each.order_id for each, _ in changed],
+            "payment_intents": [row.payment_intent_id for _, row in changed],
+            "amounts": [row.amount_minor for _, row in changed],
+            "states": [row.state for _, row in changed],
         },
     )
 
@@ -142,25 +194,30 @@ def _by_order(rows: Any) -> dict[str, list[Row[Any]]]:
     return found
 
 
-def _attempt(row: Row[Any]) -> Attempt:
-    return Attempt(row.n, row.state, row.payment_intent_id)
-
-
 def _line(row: Row[Any]) -> SoldLine:
-    rule = ShareRule(row.farmer_bp, row.beneficiary_bp, row.fees_bp, row.beneficiary_fixed_minor)
     return SoldLine(
-        row.sku, row.quantity, row.amount_minor, row.farmer_id, row.beneficiary_id, rule
+        row.sku,
+        row.quantity,
+        row.amount_minor,
+        row.farmer_id,
+        row.beneficiary_id,
+        ShareRule.of(row),
+        row.fee_payer,
     )
 
 
 def _refund(row: Row[Any]) -> RefundRow:
     return RefundRow(
-        row.id,
-        row.payment_intent_id,
-        row.amount_minor,
-        row.reason,
-        row.state,
-        row.stripe_refund_id,
+        id=row.id,
+        payment_intent_id=row.payment_intent_id,
+        amount_minor=row.amount_minor,
+        reason=row.reason,
+        state=row.state,
+        stripe_refund_id=row.stripe_refund_id,
+        lines=[(sku, quantity, amount_minor) for sku, quantity, amount_minor in row.lines],
+        gift_minor=row.gift_minor,
+        restock=row.restock,
+        requested_by=row.requested_by,
     )
 
 
@@ -173,7 +230,7 @@ SELECT payment_intent_id, order_id FROM pay_attempts
 WHERE payment_intent_id = ANY(CAST(:payment_intents AS text[]))
 """)
 _STREAMS = text("""
-SELECT s.id, s.campaign_id, c.mode
+SELECT s.id, s.campaign_id, c.mode, c.gift_fee_payer
 FROM streams s JOIN campaigns c ON c.id = s.campaign_id
 WHERE s.id IN (SELECT stream_id FROM orders WHERE id = ANY(CAST(:orders AS text[])))
 """)
@@ -184,7 +241,8 @@ ORDER BY order_id, n
 """)
 _LINES = text("""
 SELECT l.order_id, s.sku, l.quantity, l.amount_minor, t.farmer_id, t.beneficiary_id,
-       t.farmer_bp, t.beneficiary_bp, t.fees_bp, t.beneficiary_fixed_minor
+       t.farmer_bp, t.beneficiary_bp, t.fees_bp, t.beneficiary_fixed_minor, t.farmer_fixed_minor,
+       t.beneficiary_cap_minor, t.farmer_floor_minor, t.fee_payer
 FROM order_lines l
 JOIN stock s ON s.id = l.stock_id
 JOIN offer_terms t ON t.id = l.terms_id
@@ -192,7 +250,9 @@ WHERE l.order_id = ANY(CAST(:orders AS text[]))
 ORDER BY l.order_id, s.sku
 """)
 _REFUNDS = text("""
-SELECT order_id, id, payment_intent_id, amount_minor, reason, state, stripe_refund_id FROM refunds
+SELECT order_id, id, payment_intent_id, amount_minor, reason, state, stripe_refund_id, lines, gift_minor, restock,
+       requested_by
+FROM refunds
 WHERE order_id = ANY(CAST(:orders AS text[]))
 ORDER BY order_id, id
 """)
@@ -204,16 +264,24 @@ FROM ledger_transactions t
 WHERE t.order_id = ANY(CAST(:orders AS text[]))
 ORDER BY t.order_id, t.posted_at, t.id
 """)
-# A lost dispute moves no more money, so what says that it ended is the event that did, once it was settled.
-_LOST = text("""
-SELECT t.order_id, t.source_id AS dispute_id
-FROM ledger_transactions t
-WHERE t.order_id = ANY(CAST(:orders AS text[])) AND t.kind IN ('dispute', 'surplus_dispute')
-  AND EXISTS (
-    SELECT 1 FROM stripe_events e
-    WHERE e.object_id = t.source_id AND e.state = 'DONE'
-      AND e.payload #>> '{data,object,status}' = 'lost')
+_GIFTS = text("""
+SELECT order_id, kind, beneficiary_id, amount_minor FROM order_gifts
+WHERE order_id = ANY(CAST(:orders AS text[]))
+ORDER BY order_id, n
 """)
+_DISPUTES = text("""
+SELECT order_id, id, payment_intent_id, amount_minor, state FROM disputes
+WHERE order_id = ANY(CAST(:orders AS text[]))
+ORDER BY order_id, id
+""")
+_PARTS = {
+    "attempts": _ATTEMPTS,
+    "lines": _LINES,
+    "gifts": _GIFTS,
+    "refunds": _REFUNDS,
+    "disputes": _DISPUTES,
+    "posted": _POSTED,
+}
 _SAVE_ORDERS = text("""
 UPDATE orders o SET
     state = u.to_state,
@@ -238,11 +306,24 @@ FROM unnest(
 WHERE a.order_id = u.order_id AND a.n = u.n
 """)
 _SAVE_REFUNDS = text("""
-INSERT INTO refunds (id, order_id, payment_intent_id, amount_minor, reason, state, stripe_refund_id)
-SELECT * FROM unnest(
+INSERT INTO refunds (id, order_id, payment_intent_id, amount_minor, reason, state, stripe_refund_id, lines, gift_minor,
+    restock, requested_by)
+SELECT u.id, u.order_id, u.payment_intent_id, u.amount_minor, u.reason, u.state, u.stripe_refund_id,
+    CAST(u.lines AS jsonb), u.gift_minor, u.restock, u.requested_by
+FROM unnest(
     CAST(:ids AS text[]), CAST(:orders AS text[]), CAST(:payment_intents AS text[]),
     CAST(:amounts AS bigint[]), CAST(:reasons AS text[]), CAST(:states AS text[]),
-    CAST(:stripe_refunds AS text[])
-)
+    CAST(:stripe_refunds AS text[]), CAST(:lines AS text[]), CAST(:gifts AS bigint[]),
+    CAST(:restock AS boolean[]), CAST(:requested_by AS text[])
+) AS u (id, order_id, payment_intent_id, amount_minor, reason, state, stripe_refund_id, lines, gift_minor, restock,
+    requested_by)
 ON CONFLICT (id) DO UPDATE SET state = excluded.state, stripe_refund_id = excluded.stripe_refund_id
+""")
+_SAVE_DISPUTES = text("""
+INSERT INTO disputes (id, order_id, payment_intent_id, amount_minor, state)
+SELECT * FROM unnest(
+    CAST(:ids AS text[]), CAST(:orders AS text[]), CAST(:payment_intents AS text[]),
+    CAST(:amounts AS bigint[]), CAST(:states AS text[])
+)
+ON CONFLICT (id) DO UPDATE SET state = excluded.state
 """)

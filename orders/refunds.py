@@ -18,7 +18,7 @@ from orders.payments.errors import PaymentError, Refused, UnknownOutcome
 from orders.payments.facts import RefundFact
 from orders.payments.pace import BreakerOpen, Busy, Pace
 from orders.payments.stripe_gateway import StripeGateway
-from orders.rulings import METADATA_REFUND, refuse_refund
+from orders.return_rulings import METADATA_REFUND, refuse_refund
 from orders.settlement import settle
 from stream_events.database import Database
 from stream_events.money import stripe_amount

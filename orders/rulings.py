@@ -4,71 +4,54 @@
 money belongs to which. A fact is checked whole before it changes anything, so that a refused one leaves no trace.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
-
-from orders.ledger import accounts, post
-from orders.lifecycle import (
-    Act,
-    Input,
-    Move,
-    OrderState,
-    Quarantine,
-    dispute_input,
-    refund_input,
-    verdict,
+from orders.attempt_life import (
+    DEAD,
+    ORDER_INPUT,
+    TOLD_BY,
+    AttemptInput,
+    AttemptState,
+    attempt_verdict,
 )
-from orders.order_books import (
+from orders.lifecycle import Act, Input, OrderState, Quarantine, verdict
+from orders.order_books import OrderBooks
+from orders.order_rows import (
     DUPLICATE,
-    EXTERNAL,
     LATE_NO_STOCK,
-    SURPLUS_ACCOUNT,
     Attempt,
-    OrderBooks,
     RefundRow,
     Result,
     Ruling,
+    StockMove,
     Unbelievable,
 )
 from orders.payments.facts import DisputeFact, PaymentFact, RefundFact
+from orders.return_rulings import brings_restock, rule_dispute, rule_refund
+from orders.verdicts import Ignore
 from stream_events.ids import new_id
-from stream_events.money import MoneyError, from_stripe_amount, stripe_amount
+from stream_events.money import stripe_amount
 
 Fact = PaymentFact | RefundFact | DisputeFact
 
-METADATA_REFUND: Final = "refund_id"
-
-# Where disputed money is. An inquiry ("warning_…") or a prevented dispute has taken none from us.
-_OPEN, _WON, _LOST = "open", "won", "lost"
-_STANDS: Final[Mapping[str, str]] = MappingProxyType(
-    {"needs_response": _OPEN, "under_review": _OPEN, "won": _WON, "lost": _LOST}
-)
-_UNMOVED: Final = frozenset(
-    {"warning_needs_response", "warning_under_review", "warning_closed", "prevented"}
-)
-
-_ATTEMPT_DEAD: Final = frozenset({"CANCELED", "ABSENT"})
-_RELEASING: Final = frozenset({OrderState.EXPIRING, OrderState.CANCELLING})
-_RELEASED: Final = frozenset({OrderState.EXPIRED, OrderState.CANCELLED})
+_RELEASING = frozenset({OrderState.EXPIRING, OrderState.CANCELLING})
 
 
-def needs(books: OrderBooks, fact: Fact) -> Move | None:
+def needs(books: OrderBooks, fact: Fact) -> StockMove | None:
     """Return which stock move the fact would bring, so that one transaction makes one kind of them.
 
     ``L`` means that the guard must be asked for released units before ``apply`` is called.
     """
+    if isinstance(fact, RefundFact):
+        return "T" if brings_restock(books, fact) else None
     if not isinstance(fact, PaymentFact) or _objection(books, fact) or books.paid_by(fact):
         return None
     if fact.status == "succeeded" and not books.has_money():
-        if books.state in _RELEASED:
+        act = verdict(books.state, Input.PAY_SUCCEEDED, gift=books.gift)
+        if isinstance(act, Act) and act.next_state is OrderState.LATE_PAID:
             return "L"
-        act = verdict(books.state, Input.PAY_SUCCEEDED)
         return act.moves[0] if isinstance(act, Act) and act.moves else None
-    if fact.status == "canceled" and books.state in _RELEASING:
+    if fact.status == "canceled" and books.state in _RELEASING and not books.gift:
         mine = books.attempt_of(fact)
-        dead = all(each is mine or each.state in _ATTEMPT_DEAD for each in books.attempts)
+        dead = all(each is mine or each.state in DEAD for each in books.attempts)
         return "X" if dead else None
     return None
 
@@ -87,15 +70,9 @@ def apply(
         raise Unbelievable("currency_mismatch")
     if livemode is not None and livemode != books.live:
         raise Unbelievable("livemode_mismatch")
-    return _refund(books, fact) if isinstance(fact, RefundFact) else _dispute(books, fact)
-
-
-def _ours(amount_minor: int, currency: str) -> int:
-    """Return an amount of Stripe's in our minor units, which differ for a few currencies."""
-    try:
-        return from_stripe_amount(amount_minor, currency)
-    except MoneyError as error:
-        raise Unbelievable(error.code) from error
+    if isinstance(fact, RefundFact):
+        return rule_refund(books, fact)
+    return rule_dispute(books, fact)
 
 
 # Payments
@@ -120,37 +97,46 @@ def _payment(books: OrderBooks, fact: PaymentFact, *, sold_late: bool) -> Ruling
         raise Unbelievable(reason)
     attempt = books.attempt_of(fact)
     assert attempt is not None
-    if fact.status == "succeeded":
-        ruling = _succeeded(books, fact, sold_late=sold_late)
-    elif attempt.state == "SUCCEEDED" or books.paid_by(fact):
-        return Ruling(Result.IGNORED, "an older word than the success in the books")
-    elif fact.status == "canceled":
-        ruling = _canceled(books, fact, attempt)
-    elif attempt.state == "CANCELED":
-        return Ruling(Result.IGNORED, "an older word than the cancellation in the books")
+    happened = TOLD_BY.get(fact.status)
+    if happened is None:
+        raise Unbelievable("unknown_status")
+    if happened is AttemptInput.SUCCEEDED:
+        ruling = _succeeded(books, fact, attempt, sold_late=sold_late)
     else:
-        ruling = _unfinished(books, fact, attempt)
+        # The books know of a success that the attempt's row may not show: then nothing said before it counts.
+        state = AttemptState.SUCCEEDED if books.paid_by(fact) else attempt.state
+        told = attempt_verdict(state, happened)
+        if isinstance(told, Quarantine):
+            raise Unbelievable(told.reason)
+        if isinstance(told, Ignore):
+            ruling = Ruling(Result.IGNORED, told.reason)
+        else:
+            ruling = _unpaid(books, fact, attempt, told, ORDER_INPUT[happened])
     if attempt.payment_intent_id is None:
         attempt.payment_intent_id, attempt.changed = fact.payment_intent_id, True
     return ruling
 
 
-def _succeeded(books: OrderBooks, fact: PaymentFact, *, sold_late: bool) -> Ruling:
+def _succeeded(
+    books: OrderBooks, fact: PaymentFact, attempt: Attempt, *, sold_late: bool
+) -> Ruling:
     if books.paid_by(fact):
-        books.set_attempt(fact, "SUCCEEDED")
+        _set(attempt, fact, AttemptState.SUCCEEDED)
         return Ruling(Result.APPLIED, "fee") if books.post_fee(fact) else Ruling(Result.KNOWN)
     if books.has_money():
         _take_surplus(books, fact, DUPLICATE)
         ruling = Ruling(Result.APPLIED, DUPLICATE)
     else:
         ruling = _take_money(books, fact, sold_late=sold_late)
-    books.set_attempt(fact, "SUCCEEDED")
+    _set(attempt, fact, AttemptState.SUCCEEDED)
     books.post_fee(fact)
     return ruling
 
 
 def _take_money(books: OrderBooks, fact: PaymentFact, *, sold_late: bool) -> Ruling:
-    act = verdict(books.state, Input.PAY_SUCCEEDED)
+    if books.parts.goods_minor + books.parts.gifts_minor != books.total_minor:
+        raise Unbelievable("parts_are_not_the_total")
+    act = verdict(books.state, Input.PAY_SUCCEEDED, gift=books.gift)
     if not isinstance(act, Act):
         raise Unbelievable(act.reason if isinstance(act, Quarantine) else "books_disagree")
     books.step(act)
@@ -163,16 +149,12 @@ def _take_money(books: OrderBooks, fact: PaymentFact, *, sold_late: bool) -> Rul
         if not sold_late:
             _take_surplus(books, fact, LATE_NO_STOCK)
             return Ruling(Result.APPLIED, LATE_NO_STOCK)
-    books.enter(post.CAPTURE, fact.payment_intent_id, books.shares(), lines=books.units())
+    books.sell(fact.payment_intent_id)
     return Ruling(Result.APPLIED)
 
 
 def _take_surplus(books: OrderBooks, fact: PaymentFact, reason: str) -> None:
-    entries = [
-        (accounts.STRIPE_CLEARING, books.total_minor),
-        (SURPLUS_ACCOUNT, -books.total_minor),
-    ]
-    books.enter(post.SURPLUS, fact.payment_intent_id, entries)
+    books.take_surplus(fact.payment_intent_id)
     books.refunds.append(
         RefundRow(
             id=new_id("rfd"),
@@ -186,214 +168,25 @@ def _take_surplus(books: OrderBooks, fact: PaymentFact, reason: str) -> None:
     )
 
 
-def _canceled(books: OrderBooks, fact: PaymentFact, attempt: Attempt) -> Ruling:
-    known = attempt.state == "CANCELED"
+def _unpaid(
+    books: OrderBooks, fact: PaymentFact, attempt: Attempt, told: AttemptState, happened: Input
+) -> Ruling:
+    """Apply a status without money. One that may still change, the caller has just fetched from Stripe."""
     newest = attempt is books.attempts[-1]
-    books.set_attempt(fact, "CANCELED")
-    stepped = newest and books.step(verdict(books.state, Input.PAY_CANCELED))
-    if books.state in _RELEASING and all(each.state in _ATTEMPT_DEAD for each in books.attempts):
-        stepped = books.step(verdict(books.state, Input.RELEASED))
-    return Ruling(Result.KNOWN) if known and not stepped else Ruling(Result.APPLIED)
-
-
-def _unfinished(books: OrderBooks, fact: PaymentFact, attempt: Attempt) -> Ruling:
-    """Apply a status that may still change; the caller has just fetched it from Stripe."""
-    state, happened = "DECLINED", Input.PAY_DECLINED
-    if fact.status == "processing":
-        state, happened = "PROCESSING", Input.PAY_PROCESSING
-    elif fact.status == "requires_action":
-        state = "REQUIRES_ACTION"
-    elif fact.status not in {"requires_payment_method", "requires_confirmation"}:
-        raise Unbelievable("unknown_status")
-    elif attempt.state == "CREATING":
-        # Made and not yet confirmed: whoever is confirming it will know the outcome.
-        return Ruling(Result.IGNORED, "the attempt is being confirmed")
-    ruled = verdict(books.state, happened) if attempt is books.attempts[-1] else None
-    if isinstance(ruled, Quarantine):
+    # What cannot have happened is refused before anything is changed, but a cancellation ends the attempt anyhow.
+    ruled = verdict(books.state, happened, gift=books.gift) if newest else None
+    if isinstance(ruled, Quarantine) and told is not AttemptState.CANCELED:
         raise Unbelievable(ruled.reason)
-    changed = books.set_attempt(fact, state)
+    changed = _set(attempt, fact, told)
     stepped = ruled is not None and books.step(ruled)
+    if books.state in _RELEASING and all(each.state in DEAD for each in books.attempts):
+        stepped = books.step(verdict(books.state, Input.RELEASED, gift=books.gift)) or stepped
     return Ruling(Result.APPLIED) if changed or stepped else Ruling(Result.KNOWN)
 
 
-# Refunds
-
-
-@dataclass(frozen=True, slots=True)
-class _Refund:
-    """A refund beside what the books know of it and of the payment it is of."""
-
-    refund_id: str
-    payment_intent_id: str
-    amount_minor: int
-    surplus: bool
-    own: bool
-    row: RefundRow | None
-
-
-def _refund(books: OrderBooks, fact: RefundFact) -> Ruling:
-    payment_intent_id = fact.payment_intent_id
-    if payment_intent_id is None:
-        raise Unbelievable("no_payment_intent")
-    amount_minor = _ours(fact.amount_minor, books.currency)
-    told = _Refund(
-        refund_id=fact.refund_id,
-        payment_intent_id=payment_intent_id,
-        amount_minor=amount_minor,
-        surplus=books.is_surplus(payment_intent_id),
-        own=books.is_own(payment_intent_id),
-        row=_refund_row(books, fact),
-    )
-    row = told.row
-    if row and (row.payment_intent_id, row.amount_minor) != (payment_intent_id, amount_minor):
-        raise Unbelievable("refund_mismatch")
-    if fact.status == "succeeded":
-        return _refund_succeeded(books, told)
-    if fact.status in {"failed", "canceled"}:
-        return _refund_failed(books, told)
-    if row and row.state in {"SUCCEEDED", "FAILED"}:
-        return Ruling(Result.IGNORED, "an older word than the outcome in the books")
-    known = row is not None and row.state == "PENDING"
-    _set_refund(books, told, "PENDING")
-    return Ruling(Result.KNOWN) if known else Ruling(Result.APPLIED, "pending")
-
-
-def _refund_succeeded(books: OrderBooks, told: _Refund) -> Ruling:
-    kind = post.SURPLUS_REFUND if told.surplus else post.REFUND
-    if books.find(told.refund_id, kind) or (told.row and told.row.state == "FAILED"):
-        return Ruling(Result.KNOWN)
-    if told.amount_minor > _left_minor(books, told):
-        raise Unbelievable("refund_exceeds_payment")
-    ruled, returned_minor = None, books.refunded_minor + told.amount_minor
-    if told.own:
-        ruled = books.ruling_on(_after_refund(books, returned_minor, succeeded=True))
-        books.refunded_minor, books.money_changed = returned_minor, True
-    books.give_back(kind, told.refund_id, told.amount_minor, surplus=told.surplus)
-    _set_refund(books, told, "SUCCEEDED")
-    if ruled:
-        books.step(ruled)
-    return Ruling(Result.APPLIED)
-
-
-def _refund_failed(books: OrderBooks, told: _Refund) -> Ruling:
-    if told.row and told.row.state == "FAILED":
-        return Ruling(Result.KNOWN)
-    done = books.find(told.refund_id, post.SURPLUS_REFUND if told.surplus else post.REFUND)
-    ruled, returned_minor = None, books.refunded_minor - (told.amount_minor if done else 0)
-    if told.own:
-        ruled = books.ruling_on(_after_refund(books, returned_minor, succeeded=False))
-        books.refunded_minor, books.money_changed = returned_minor, True
-    if done:
-        books.reverse(done, post.SURPLUS_REFUND_FAILED if told.surplus else post.REFUND_FAILED)
-    _set_refund(books, told, "FAILED")
-    if ruled:
-        books.step(ruled)
-    return Ruling(Result.APPLIED, "failed")
-
-
-def refuse_refund(books: OrderBooks, refund_id: str) -> Ruling:
-    """Close a refund of ours that Stripe will not make; the order says so, unless all is given back anyhow."""
-    for row in books.refunds:
-        if row.id == refund_id and row.state == "CREATING":
-            if books.is_own(row.payment_intent_id):
-                happened = _after_refund(books, books.refunded_minor, succeeded=False)
-                books.step(books.ruling_on(happened))
-            row.state, row.changed = "FAILED", True
-            return Ruling(Result.APPLIED, "refused")
-    return Ruling(Result.KNOWN)
-
-
-def _after_refund(books: OrderBooks, returned_minor: int, *, succeeded: bool) -> Input:
-    return refund_input(
-        succeeded=succeeded,
-        received_minor=books.received_minor,
-        returned_minor=returned_minor + books.lost_minor(),
-    )
-
-
-def _left_minor(books: OrderBooks, told: _Refund) -> int:
-    if told.own:
-        return books.received_minor - books.refunded_minor
-    given_minor = sum(
-        row.amount_minor
-        for row in books.refunds
-        if row.payment_intent_id == told.payment_intent_id and row.state == "SUCCEEDED"
-    )
-    return books.total_minor - given_minor
-
-
-def _refund_row(books: OrderBooks, fact: RefundFact) -> RefundRow | None:
-    for row in books.refunds:
-        if row.stripe_refund_id == fact.refund_id:
-            return row
-    for row in books.refunds:
-        if row.stripe_refund_id is None and row.id == fact.metadata.get(METADATA_REFUND):
-            return row
-    return None
-
-
-def _set_refund(books: OrderBooks, told: _Refund, state: str) -> None:
-    row = told.row
-    if row is None:
-        row = RefundRow(
-            id=new_id("rfd"),
-            payment_intent_id=told.payment_intent_id,
-            amount_minor=told.amount_minor,
-            reason=EXTERNAL,
-            state=state,
-            stripe_refund_id=told.refund_id,
-            new=True,
-        )
-        books.refunds.append(row)
-    row.state, row.stripe_refund_id, row.changed = state, told.refund_id, True
-
-
-# Disputes
-
-
-def _dispute(books: OrderBooks, fact: DisputeFact) -> Ruling:
-    stand = _STANDS.get(fact.status)
-    if stand is None and fact.status in _UNMOVED:
-        return Ruling(Result.IGNORED, "no money moved")
-    if stand is None or fact.payment_intent_id is None:
-        raise Unbelievable("no_payment_intent" if stand else "unknown_status")
-    surplus, own = books.is_surplus(fact.payment_intent_id), books.is_own(fact.payment_intent_id)
-    kind, back = post.DISPUTE, post.REINSTATE
-    if surplus:
-        kind, back = post.SURPLUS_DISPUTE, post.SURPLUS_REINSTATE
-    opened = books.find(fact.dispute_id, kind)
-    closed = books.find(fact.dispute_id, back) or fact.dispute_id in books.lost
-    if closed or (opened and stand == _OPEN):
-        return Ruling(Result.KNOWN)
-    amount_minor = _ours(fact.amount_minor, books.currency)
-    if amount_minor > books.total_minor:
-        raise Unbelievable("dispute_exceeds_payment")
-    if opened is None:
-        # Its end proves its beginning: Stripe took the money before it decided.
-        ruled = books.ruling_on(Input.DISPUTE_OPENED) if own else None
-        opened = books.give_back(kind, fact.dispute_id, amount_minor, surplus=surplus)
-        if own:
-            books.disputed_minor += amount_minor
-            books.money_changed = True
-        if ruled:
-            books.step(ruled)
-    if stand == _WON:
-        books.reverse(opened, back)
-    elif stand == _LOST:
-        books.lost.add(fact.dispute_id)
-    if own and stand != _OPEN:
-        _close_dispute(books, amount_minor, won=stand == _WON)
-    return Ruling(Result.APPLIED, stand)
-
-
-def _close_dispute(books: OrderBooks, amount_minor: int, *, won: bool) -> None:
-    if won:
-        books.disputed_minor -= amount_minor
-        books.money_changed = True
-    happened = dispute_input(
-        won=won,
-        received_minor=books.received_minor,
-        returned_minor=books.refunded_minor + books.lost_minor(),
-        others_open=bool(books.open_disputes()),
-    )
-    books.step(books.ruling_on(happened))
+def _set(attempt: Attempt, fact: PaymentFact, state: AttemptState) -> bool:
+    if attempt.state is state and attempt.payment_intent_id == fact.payment_intent_id:
+        return False
+    attempt.state, attempt.payment_intent_id = state, fact.payment_intent_id
+    attempt.changed = True
+    return True

@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory import guard
 from orders import order_books_sql
-from orders.lifecycle import Move
-from orders.order_books import OrderBooks, Result, Ruling, Unbelievable
+from orders.order_books import OrderBooks
+from orders.order_rows import Result, Ruling, StockMove, Unbelievable
 from orders.payments.facts import DisputeFact, PaymentFact, RefundFact
 from orders.rulings import Fact, apply, needs
 from stream_events.database import Database
@@ -164,15 +164,15 @@ async def _settle_in(sql: AsyncSession, told: Sequence[Told]) -> list[Outcome | 
 class _Lane:
     """The facts of one transaction, whose stock moves are all of one kind.
 
-    Selling locks stock; releasing and selling late lock the shoppers' units before it and the gate after it.
-    Mixed in one transaction they would lock in a circle with the writer. So the first move decides, facts that
+    Selling locks stock; releasing and selling late lock the shoppers' units before it and the gate after it, and
+    restocking the gate alone. Mixed in one transaction they would lock in a circle with the writer. So the first move decides, facts that
     bring another wait for the next transaction, and what is told of the same order later waits with them.
     """
 
     def __init__(self, sql: AsyncSession, books: dict[str, OrderBooks]) -> None:
         self.books = books
         self._sql = sql
-        self._move: Move | None = None
+        self._move: StockMove | None = None
         self._waiting: set[str] = set()
 
     async def rule(self, told: Told, order_id: str) -> Ruling | None:
@@ -198,7 +198,7 @@ class _Lane:
         self.books[order_id] = trial
         return self._logged(told, ruling, trial)
 
-    def _free_for(self, move: Move) -> bool:
+    def _free_for(self, move: StockMove) -> bool:
         # A late sale asks the guard at once, so two of them could each hold what the other wants next.
         return self._move is None or (move == self._move and move != "L")
 

@@ -247,5 +247,5 @@ WHERE payment_intent_id = ANY(CAST(:payment_intents AS text[]))
 """)
 _PAID = text("""
 SELECT source_id FROM ledger_transactions
-WHERE source_id = ANY(CAST(:payment_intents AS text[])) AND kind IN ('capture', 'surplus')
+WHERE source_id = ANY(CAST(:payment_intents AS text[])) AND kind IN ('capture', 'donation', 'surplus')
 """)

@@ -1,8 +1,13 @@
 """The life of an order, cell by cell, and what must hold however late, twice or mixed up facts arrive."""
 
+import pytest
+
+from orders.fulfilment import FulfilmentInput, fulfilment_verdict
 from orders.lifecycle import (
     ALLOWED_TRANSITIONS,
     FULFILLABLE,
+    GIFT_TABLE,
+    GIFT_TRANSITIONS,
     HOLDING,
     IMPLIED,
     KEPT,
@@ -11,14 +16,14 @@ from orders.lifecycle import (
     STOCK_WORDS,
     TABLE,
     Act,
-    FulfilmentInput,
+    DonationState,
     FulfilmentState,
     Ignore,
     Input,
     OrderState,
     Quarantine,
     Verdict,
-    fulfilment_verdict,
+    donation_state,
     verdict,
 )
 
@@ -172,10 +177,11 @@ PINNED = {
         ),
     },
     "DISPUTED": {
-        "DISPUTED": "REFUND_SUCCEEDED_FULL REFUND_SUCCEEDED_PART REFUND_FAILED DISPUTE_OPENED",
+        "DISPUTED": "REFUND_SUCCEEDED_PART DISPUTE_OPENED",
         "PAID": "DISPUTE_WON",
         "PART_REFUNDED": "DISPUTE_WON_PART DISPUTE_LOST_PART",
-        "REFUNDED": "DISPUTE_WON_FULL DISPUTE_LOST",
+        "REFUNDED": "REFUND_SUCCEEDED_FULL DISPUTE_WON_FULL DISPUTE_LOST",
+        "REFUND_FAILED": "REFUND_FAILED",
         "ignore": (
             "OFFER PAY_PROCESSING PAY_DECLINED PAY_CANCELED PAY_SUCCEEDED DEADLINE RELEASED "
             "CANCEL_REQUESTED NO_STOCK RE_RESERVED REFUND_REQUESTED"
@@ -197,8 +203,21 @@ PAID>DISPUTED PART_REFUNDED>DISPUTED DISPUTED>PAID DISPUTED>PART_REFUNDED DISPUT
 # What others do without asking: refunds from Stripe's dashboard, and refunds that fail after all.
 FROM_OUTSIDE = """
 PAID>REFUNDED PAID>PART_REFUNDED PART_REFUNDED>REFUNDED LATE_PAID>REFUNDED REFUND_FAILED>REFUNDED
-PAID>REFUND_FAILED PART_REFUNDED>REFUND_FAILED REFUNDED>REFUND_FAILED
+PAID>REFUND_FAILED PART_REFUNDED>REFUND_FAILED REFUNDED>REFUND_FAILED DISPUTED>REFUND_FAILED
 """
+
+
+# A gift goes the same ways but for these cells, and without stock: by state, as above.
+GIFT_PINNED = {
+    ("EXPIRED", "PAY_SUCCEEDED"): "PAID",
+    ("CANCELLED", "PAY_SUCCEEDED"): "PAID",
+    **{
+        (state, asked): "quarantine"
+        for state in OrderState
+        for asked in ("NO_STOCK", "RE_RESERVED")
+    },
+    **{("LATE_PAID", happened): "quarantine" for happened in Input},
+}
 
 
 def arrows(text: str) -> set[tuple[str, str]]:
@@ -226,6 +245,69 @@ def test_every_cell_is_filled_and_pinned() -> None:
             assert verdict(state, happened) is TABLE[state, happened]
 
 
+def test_every_cell_of_a_gift_is_filled_and_pinned() -> None:
+    assert set(GIFT_TABLE) == set(TABLE)
+    for (state, happened), cell in GIFT_TABLE.items():
+        pinned = GIFT_PINNED.get((state, happened)) or spelt(TABLE[state, happened]).split("+")[0]
+        assert spelt(cell) == pinned, (state, happened)
+        assert verdict(state, happened, gift=True) is cell
+        assert not isinstance(cell, Act) or cell.moves == ()
+    # What is not drawn anew is not said anew either: the same reasons in the same cells.
+    for cell, found in TABLE.items():
+        if cell not in GIFT_PINNED and not isinstance(found, Act):
+            assert GIFT_TABLE[cell] is found
+
+
+def test_money_for_a_gift_is_never_late_and_never_refused() -> None:
+    for state in set(OrderState) - {OrderState.LATE_PAID, OrderState.RESERVED}:
+        cell = verdict(state, Input.PAY_SUCCEEDED, gift=True)
+        assert cell == Act(OrderState.PAID) or (state in KEPT and isinstance(cell, Ignore))
+    assert {state for pair in GIFT_TRANSITIONS for state in pair} == set(OrderState) - {
+        OrderState.LATE_PAID
+    }
+    new = {("EXPIRED", "PAID"), ("CANCELLED", "PAID")}
+    late = {arrow for arrow in ALLOWED_TRANSITIONS if OrderState.LATE_PAID in arrow}
+    assert (ALLOWED_TRANSITIONS - late) | new == GIFT_TRANSITIONS
+
+
+def test_a_gift_stands_as_its_order_does() -> None:
+    stands = {
+        "RESERVED": "PLEDGED",
+        "AWAITING_PAYMENT": "AWAITING",
+        "EXPIRING": "AWAITING",
+        "CANCELLING": "AWAITING",
+        "PROCESSING": "PROCESSING",
+        "LATE_PAID": "SUCCEEDED",
+        "PAID": "SUCCEEDED",
+        "REFUND_PENDING": "SUCCEEDED",
+        "REFUND_FAILED": "SUCCEEDED",
+        "PART_REFUNDED": "PART_REFUNDED",
+        "REFUNDED": "REFUNDED",
+        "DISPUTED": "DISPUTED",
+        "EXPIRED": "EXPIRED",
+        "CANCELLED": "FAILED",
+    }
+    assert {state: donation_state(state) for state in OrderState} == stands
+    assert {state: donation_state(state, lost=True) for state in OrderState} == {
+        **stands,
+        "REFUNDED": "LOST",
+    }
+    assert set(stands.values()) | {"LOST"} == set(DonationState)
+
+
+def test_every_step_of_a_gift_is_one_that_giving_knows() -> None:
+    """The donation's own drawing, arrow by arrow, with the steps that only refunds from outside make."""
+    drawn = """
+    PLEDGED>AWAITING AWAITING>PROCESSING PROCESSING>AWAITING PROCESSING>SUCCEEDED AWAITING>SUCCEEDED
+    AWAITING>EXPIRED AWAITING>FAILED EXPIRED>SUCCEEDED FAILED>SUCCEEDED
+    SUCCEEDED>PART_REFUNDED SUCCEEDED>REFUNDED PART_REFUNDED>REFUNDED
+    SUCCEEDED>DISPUTED PART_REFUNDED>DISPUTED DISPUTED>SUCCEEDED DISPUTED>PART_REFUNDED DISPUTED>REFUNDED
+    PART_REFUNDED>SUCCEEDED REFUNDED>SUCCEEDED
+    """
+    steps = {(donation_state(begin), donation_state(end)) for begin, end in GIFT_TRANSITIONS}
+    assert {(begin, end) for begin, end in steps if begin is not end} == arrows(drawn)
+
+
 def test_whatever_is_not_done_says_why() -> None:
     reasons = {
         cell.reason: type(cell) for cell in TABLE.values() if isinstance(cell, Ignore | Quarantine)
@@ -236,7 +318,7 @@ def test_whatever_is_not_done_says_why() -> None:
 
 
 def test_names_are_stored_as_they_are_written() -> None:
-    for name in (*OrderState, *Input, *FulfilmentState, *FulfilmentInput):
+    for name in (*OrderState, *Input, *DonationState, *FulfilmentState, *FulfilmentInput):
         assert name.value == name.name
 
 
@@ -298,14 +380,16 @@ def test_money_facts_are_never_dropped_once_money_came() -> None:
     """What moves money may be booked or shown to a person, but Ignore would lose it."""
     for happened in IMPLIED:
         for state in OrderState:
-            assert not isinstance(verdict(state, happened), Ignore)
+            for gift in (False, True):
+                assert not isinstance(verdict(state, happened, gift=gift), Ignore)
 
 
-def test_a_repeat_changes_nothing() -> None:
+@pytest.mark.parametrize("gift", [False, True])
+def test_a_repeat_changes_nothing(gift: bool) -> None:
     """Whatever an input did, doing it at once again does no more: neither another state nor stock."""
-    for (_, happened), cell in TABLE.items():
+    for (_, happened), cell in (GIFT_TABLE if gift else TABLE).items():
         if isinstance(cell, Act):
-            again = verdict(cell.next_state, happened)
+            again = verdict(cell.next_state, happened, gift=gift)
             if isinstance(again, Act):
                 assert happened in IMPLIED
                 assert again.moves == ()

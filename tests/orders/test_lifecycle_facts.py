@@ -63,6 +63,8 @@ class Books:
             else:
                 self.failed.add(name)
             self.step(self._refund(succeeded=kind == "refund"))
+            if self.opened.keys() != self.closed.keys():
+                self.step(Input.DISPUTE_OPENED)
         elif kind == "open":
             if name not in self.opened:
                 self.opened[name] = amount
@@ -95,6 +97,15 @@ def refund(name: str, amount: int) -> Fact:
 
 STORIES: list[tuple[str, list[Fact]]] = [
     ("PAID", [PAY]),
+    ("DISPUTED", [PAY, refund("a", 40), ("open", "d", 60)]),
+    ("REFUNDED", [PAY, refund("a", 100), ("open", "d", 100)]),
+    ("REFUND_FAILED", [PAY, ("fail", "a", 40), ("open", "d", 60)]),
+    ("REFUND_FAILED", [PAY, ("fail", "a", 40), ("open", "d", 100), ("won", "d", 100)]),
+    (
+        "REFUND_FAILED",
+        [PAY, refund("a", 40), ("fail", "a", 40), ("open", "d", 60), ("lost", "d", 60)],
+    ),
+    ("REFUNDED", [PAY, ("fail", "a", 40), ("open", "d", 100), ("lost", "d", 100)]),
     ("PART_REFUNDED", [PAY, refund("a", 40)]),
     ("REFUNDED", [PAY, refund("a", 40), refund("b", 60)]),
     ("REFUNDED", [PAY, refund("a", 30), refund("b", 30), refund("c", 40)]),

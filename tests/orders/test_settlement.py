@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from inventory import guard
 from orders import order_books_sql, settlement
 from orders.ledger.post import Posting
-from orders.order_books import Result
+from orders.order_rows import Result
 from orders.settlement import Told, settle, settle_told
 from stream_events.database import Database
 from tests.factories import Sale
