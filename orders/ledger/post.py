@@ -18,7 +18,7 @@ from orders.ledger import accounts
 from orders.ledger.leaf import SALT_BYTES, commit
 from stream_events.ids import new_id
 
-POSTINGS_MAX: Final = 2_048
+POSTINGS_MAX: Final = 8_192
 
 CAPTURE: Final = "capture"
 REFUND: Final = "refund"
