@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from inventory.guard import release
 from orders.lifecycle import Act, Input, OrderState, verdict
 from orders.locks import lock_orders
+from orders.mail.outbox import enqueue_cancelled
 from orders.payments import attempts as tries
 from orders.payments.checkout_mode import end_session
 from orders.payments.pace import BreakerOpen, Busy, Outage, Pace
@@ -239,6 +240,8 @@ async def release_orders(
     if order_ids:
         await tries.move(sql, order_ids, state, step.next_state)
         await release(sql, order_ids)
+    if step.next_state is OrderState.CANCELLED:
+        await enqueue_cancelled(sql, order_ids)
     return step.next_state
 
 

@@ -3,30 +3,26 @@
 An order that is not the caller's does not exist for them.
 """
 
-from typing import Annotated, Final, cast
+from typing import Final
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.asking_back import AskBackIn, RefundRequestOut, ask_back, show_request, withdraw
 from orders.order_links import link, own_orders
+from orders.personal_data import Erased, PersonalData, erase_own, export_own
+from orders.requests import Owner, Shopper, links_of, small_router
 from orders.schemas import OrderPath
 from orders.tables import Order, RefundRequest
-from stream_events.access import Caller, Role, allow
+from stream_events.access import Caller
 from stream_events.errors import not_found, problems
-from stream_events.links import Links
 from stream_events.paging import Listing, Paged, read_page
 from stream_events.requests import database_of, signer_of
 
-JSON_BYTES_MAX: Final = 16 * 1024
-
 router: Final = APIRouter(prefix="/v1", tags=["orders"])
-_small: Final = APIRouter(max_body_size=JSON_BYTES_MAX)
-
-Shopper = Annotated[Caller, Depends(allow(Role.SHOPPER))]
-Owner = Annotated[Caller, Depends(allow(Role.SHOPPER, Role.HOLDER))]
+_small: Final = small_router()
 
 
 class OrderLinkOut(BaseModel):
@@ -38,10 +34,6 @@ class OrderLinkOut(BaseModel):
     )
 
 
-def _links_of(request: Request) -> Links:
-    return cast("Links", request.state.links)
-
-
 @_small.get("/orders/{order_id}/link", responses=problems(401, 403, 404, 422))
 async def get_link(
     request: Request, response: Response, caller: Shopper, order_id: OrderPath
@@ -50,7 +42,7 @@ async def get_link(
     async with database_of(request).begin() as sql:
         await _require_own(sql, order_id, caller)
     response.headers["cache-control"] = "no-store"
-    return OrderLinkOut(url=link(signer_of(request), _links_of(request), order_id))
+    return OrderLinkOut(url=link(signer_of(request), links_of(request), order_id))
 
 
 @_small.post(
@@ -85,6 +77,21 @@ async def list_own_refund_requests(
 async def withdraw_refund_request(request: Request, caller: Owner, order_id: OrderPath) -> None:
     """Withdraw the open wish, if there is one."""
     await withdraw(database_of(request), order_id, caller)
+
+
+@_small.get("/orders/{order_id}/data", responses=problems(401, 403, 404, 422))
+async def get_personal_data(
+    request: Request, response: Response, caller: Owner, order_id: OrderPath
+) -> PersonalData:
+    """Give out all that is stored about the person behind this order."""
+    response.headers["cache-control"] = "no-store"
+    return await export_own(database_of(request), order_id, caller)
+
+
+@_small.delete("/orders/{order_id}/data", responses=problems(401, 403, 404, 409, 422))
+async def erase_personal_data(request: Request, caller: Owner, order_id: OrderPath) -> Erased:
+    """Erase all that is stored about the person behind this order, for good. The books stay as they are."""
+    return await erase_own(database_of(request), order_id, caller)
 
 
 async def _require_own(sql: AsyncSession, order_id: str, caller: Caller) -> None:

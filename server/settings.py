@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from orders.mail.smtp import SmtpRoute, read_route
 from stream_events.links import Links
 
 SANDBOX_SECRET_KEY = "sk_test_sandbox"  # noqa: S105 - the local sandbox takes any test key
@@ -32,7 +33,10 @@ class Settings(BaseSettings):
     ``DATABASE_URL``, ``REDIS_URL`` and ``STRIPE_…`` go by the names the world knows them under.
     """
 
-    model_config = SettingsConfigDict(env_prefix="STREAM_EVENTS_", extra="ignore", frozen=True)
+    # What was given stays out of error texts: it may hold a password.
+    model_config = SettingsConfigDict(
+        env_prefix="STREAM_EVENTS_", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     data_dir: Path = Field(
         Path(".stream-events"), description="folder of the engines that come along"
@@ -95,6 +99,16 @@ class Settings(BaseSettings):
     orders_per_second_per_shopper: int = Field(
         10, ge=0, description="order attempts a second for one shopper; 0: no limit"
     )
+    smtp_url: str | None = Field(
+        None,
+        repr=False,
+        description="smtp://user:password@host:587 or smtps://…; none: the mailbox of test mode",
+    )
+    mail_from: str = Field("", description="sender of order mail; goes with the SMTP address")
+    mails_per_second: int = Field(5, ge=1, le=100, description="mails sent a second, at most")
+    retention_days: int = Field(
+        90, ge=1, le=3650, description="days after delivery until names and addresses are erased"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="what is logged"
     )
@@ -119,6 +133,7 @@ class Settings(BaseSettings):
             and len(bytes.fromhex(self.secret_key)) < hashlib.sha256().digest_size
         ):
             raise ValueError("STREAM_EVENTS_SECRET_KEY has at least 64 hex digits")
+        self.smtp_route()
         return self
 
     @property
@@ -141,6 +156,10 @@ class Settings(BaseSettings):
     def sandbox_url(self) -> str:
         """Where the sandbox answers; never beyond this machine."""
         return f"http://127.0.0.1:{self.sandbox_port}"
+
+    def smtp_route(self) -> SmtpRoute | None:
+        """Return the way out for mail, if there is one; raise ``ValueError`` for one that cannot be meant."""
+        return read_route(self.smtp_url, self.mail_from) if self.smtp_url else None
 
     def links(self) -> Links:
         """Return the addresses that pages and answers hand out."""

@@ -17,9 +17,11 @@ from inventory.gate import Gate
 from inventory.offers import Catalogue
 from inventory.rebuild import run_tender
 from orders.expiry import run_expiry
+from orders.mail.postman import Postman, run_mail
 from orders.payments.pacer import run_pacer
 from orders.payments.reconciler import run_reconciler
 from orders.payments.webhooks import Inbox
+from orders.personal_data import run_retention
 from orders.reaper import run_reaper
 from orders.refunds import run_refunds
 from orders.settlement_loop import run_settlement
@@ -27,6 +29,7 @@ from realtime.announcer import run_announcer
 from server.app import pace as make_pace
 from server.app import redis_client, stripe_gateway
 from server.settings import Settings
+from stream_events.access import Signer
 from stream_events.database import Database
 
 Sql: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -76,6 +79,8 @@ async def _lead(settings: Settings, database: Database, leader: Sql, stop: async
                 run_refunds(database, stripe, pace, stop),
                 run_reconciler(database, stripe, pace, inbox, stop, every_s=settings.reconcile_s),
                 run_announcer(database, redis, stop),
+                run_mail(database, postman_of(settings), stop),
+                run_retention(database, stop, days=settings.retention_days),
             ):
                 group.create_task(loop)
     finally:
@@ -83,6 +88,16 @@ async def _lead(settings: Settings, database: Database, leader: Sql, stop: async
         await stripe.aclose()
         await gate.close()
         await redis.aclose()
+
+
+def postman_of(settings: Settings) -> Postman:
+    """Make the way out for order mail."""
+    return Postman(
+        Signer(settings.signing_secret()),
+        settings.links(),
+        settings.smtp_route(),
+        settings.mails_per_second,
+    )
 
 
 async def _beat(redis: Redis, leader: Sql, stop: asyncio.Event) -> None:

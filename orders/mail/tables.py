@@ -52,3 +52,11 @@ class MailboxLetter(Base):
     subject: Mapped[str]
     body: Mapped[str]
     created_at: Mapped[CreatedAt]
+
+
+class MailPosition(Base):
+    """Up to which sealed transaction of a campaign it was seen whether mail is due: numbers have no gaps."""
+
+    __tablename__ = "mail_positions"
+    campaign_id: Mapped[PrimaryId] = mapped_column(ForeignKey("campaigns.id"))
+    seq: Mapped[int] = mapped_column(BigInteger)

@@ -83,6 +83,12 @@ def upgrade() -> None:
     sa.UniqueConstraint('order_id', 'kind', 'source_id', name=op.f('uq_mail_outbox_order_id_kind_source_id'))
     )
     op.create_index('ix_mail_outbox_due', 'mail_outbox', ['due_at'], unique=False, postgresql_where=sa.text("state = 'DUE'"))
+    op.create_table('mail_positions',
+    sa.Column('campaign_id', sa.String(collation='C'), nullable=False),
+    sa.Column('seq', sa.BigInteger(), nullable=False),
+    sa.ForeignKeyConstraint(['campaign_id'], ['campaigns.id'], name=op.f('fk_mail_positions_campaign_id')),
+    sa.PrimaryKeyConstraint('campaign_id', name=op.f('pk_mail_positions'))
+    )
     op.create_table('mailbox_letters',
     sa.Column('id', sa.String(collation='C'), nullable=False),
     sa.Column('order_id', sa.String(collation='C'), nullable=False),
@@ -307,6 +313,7 @@ def downgrade() -> None:
     op.drop_index(op.f('ix_mailbox_letters_order_id'), table_name='mailbox_letters')
     op.drop_table('mailbox_letters')
     op.drop_index('ix_mail_outbox_due', table_name='mail_outbox', postgresql_where=sa.text("state = 'DUE'"))
+    op.drop_table('mail_positions')
     op.drop_table('mail_outbox')
     op.drop_table('campaign_causes')
     op.drop_table('order_gifts')

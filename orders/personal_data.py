@@ -1,0 +1,246 @@
+"""What we know of the person behind an order: all of it in one answer, and all of it gone for good.
+
+Names, addresses and words live in rows beside the order; the order, its payments and the books carry none of them.
+So erasing deletes those rows and the salt of the order's commitment: every leaf stays as it was published, and
+nobody can tell any more which order it stands for. What is posted afterwards gets a salt of its own.
+"""
+
+import asyncio
+import random
+from typing import Any, Final
+
+import structlog
+from pydantic import BaseModel, Field
+from sqlalchemy import delete, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from orders.asking_back import own_order
+from orders.contacts import require_spare_contact
+from orders.locks import lock_orders
+from orders.mail.tables import MailboxLetter, OutboxMail
+from orders.tables import Order, OrderContact, OrderMessage, OrderSalt, RefundRequest
+from stream_events.access import Caller
+from stream_events.database import Database
+from stream_events.errors import not_found
+from stream_events.schemas import Moment
+
+log = structlog.get_logger(__name__)
+
+RETENTION_S: Final = 3600.0
+RETAINED_MAX: Final = 500
+ORDERS_MAX: Final = 500
+LETTERS_MAX: Final = 100
+
+
+class ContactData(BaseModel):
+    """Who gets the parcel, and where."""
+
+    name: str
+    contact: str
+    address: str
+    created_at: Moment
+
+
+class MessageData(BaseModel):
+    """What a giver wanted said, and whether it may be shown."""
+
+    name: str | None
+    message: str | None
+    dedication: str | None
+    display: str
+    consent_at: Moment | None
+    created_at: Moment
+
+
+class AskedData(BaseModel):
+    """A refund request in the shopper's words."""
+
+    id: str
+    reason: str | None
+    created_at: Moment
+
+
+class MailData(BaseModel):
+    """A mail that was, or will be, written to the contact."""
+
+    kind: str
+    state: str
+    created_at: Moment
+    sent_at: Moment | None
+
+
+class LetterData(BaseModel):
+    """A letter that the mailbox of test mode still keeps."""
+
+    to: str
+    subject: str
+    body: str
+    created_at: Moment
+
+
+class PersonalData(BaseModel):
+    """Everything about one order that is somebody's, not the books'."""
+
+    order_id: str
+    shopper_id: str = Field(description="A pseudonym: no name belongs to it.")
+    placed_at: Moment
+    contact: ContactData | None
+    message: MessageData | None
+    refund_requests: list[AskedData]
+    mails: list[MailData]
+    letters: list[LetterData] = Field(description="The newest 100.")
+
+
+class Erased(BaseModel):
+    """How many rows of each kind are gone; zeros when nothing was left to erase."""
+
+    contacts: int
+    messages: int
+    refund_reasons: int
+    letters: int
+    mails_dropped: int
+    salts: int
+
+
+async def export_own(database: Database, order_id: str, caller: Caller) -> PersonalData:
+    """Return all that is personal about the caller's own order."""
+    async with database.begin() as sql:
+        await own_order(sql, order_id, caller)
+        return await export(sql, order_id)
+
+
+async def erase_own(database: Database, order_id: str, caller: Caller) -> Erased:
+    """Erase all that is personal about the caller's own order; 409 while its parcel still needs the address."""
+    async with database.begin() as sql:
+        require_spare_contact(await own_order(sql, order_id, caller))
+        return await erase(sql, order_id)
+
+
+async def export(sql: AsyncSession, order_id: str) -> PersonalData:
+    """Return all that is personal about an order; 404 for one that does not exist."""
+    order = await sql.get(Order, order_id)
+    if order is None:
+        raise not_found("order")
+    contact = await sql.get(OrderContact, order_id)
+    message = await sql.get(OrderMessage, order_id)
+    letters = select(MailboxLetter).where(MailboxLetter.order_id == order_id)
+    return PersonalData(
+        order_id=order.id,
+        shopper_id=order.shopper_id,
+        placed_at=order.placed_at,
+        contact=None if contact is None else _read(ContactData, contact),
+        message=None if message is None else _read(MessageData, message),
+        refund_requests=[
+            _read(AskedData, row)
+            for row in await sql.scalars(
+                select(RefundRequest)
+                .where(RefundRequest.order_id == order_id)
+                .order_by(RefundRequest.id)
+            )
+        ],
+        mails=[
+            _read(MailData, row)
+            for row in await sql.scalars(
+                select(OutboxMail).where(OutboxMail.order_id == order_id).order_by(OutboxMail.id)
+            )
+        ],
+        letters=[
+            _read(LetterData, row)
+            for row in await sql.scalars(
+                letters.order_by(MailboxLetter.id.desc()).limit(LETTERS_MAX)
+            )
+        ],
+    )
+
+
+async def erase(sql: AsyncSession, order_id: str) -> Erased:
+    """Erase all that is personal about an order, under its lock; 404 for one that does not exist.
+
+    The lock keeps whoever posts for this order from losing the salt between making and reading it.
+    """
+    if not await lock_orders(sql, [order_id]):
+        raise not_found("order")
+
+    async def gone(table: Any) -> int:
+        done: Any = await sql.execute(delete(table).where(table.order_id == order_id))
+        return int(done.rowcount)
+
+    reasons: Any = await sql.execute(
+        update(RefundRequest)
+        .where(RefundRequest.order_id == order_id, RefundRequest.reason.is_not(None))
+        .values(reason=None)
+    )
+    dropped: Any = await sql.execute(
+        update(OutboxMail)
+        .where(OutboxMail.order_id == order_id, OutboxMail.state == "DUE")
+        .values(state="DROPPED", reason="erased")
+    )
+    erased = Erased(
+        contacts=await gone(OrderContact),
+        messages=await gone(OrderMessage),
+        refund_reasons=reasons.rowcount,
+        letters=await gone(MailboxLetter),
+        mails_dropped=dropped.rowcount,
+        salts=await gone(OrderSalt),
+    )
+    log.info("personal_data_erased", order_id=order_id, **erased.model_dump())
+    return erased
+
+
+async def orders_of(sql: AsyncSession, shopper_id: str, after: str = "") -> list[str]:
+    """Return the next orders of a shopper after this one, oldest first: at most ``ORDERS_MAX``."""
+    wanted = select(Order.id).where(Order.shopper_id == shopper_id, Order.id > after)
+    return list(await sql.scalars(wanted.order_by(Order.id).limit(ORDERS_MAX)))
+
+
+async def retain_once(database: Database, days: int, *, rows_max: int = RETAINED_MAX) -> int:
+    """Delete the contacts and letters whose time is over, a batch of each; return how many."""
+    given = {"days": days, "rows_max": rows_max}
+    async with database.begin() as sql:
+        contacts: Any = await sql.execute(_OLD_CONTACTS, given)
+        letters: Any = await sql.execute(_OLD_LETTERS, given)
+    if contacts.rowcount or letters.rowcount:
+        log.info("retention", contacts=contacts.rowcount, letters=letters.rowcount)
+    return int(contacts.rowcount + letters.rowcount)
+
+
+async def run_retention(database: Database, stop: asyncio.Event, *, days: int) -> None:
+    """Delete what is too old every hour until ``stop``; while there is more of it, go on at once."""
+    while not stop.is_set():
+        pause_s = RETENTION_S
+        try:
+            if await retain_once(database, days):
+                pause_s = 1.0
+        except Exception:
+            log.exception("retention_failed")
+            pause_s = 60.0
+        try:
+            await asyncio.wait_for(stop.wait(), pause_s * random.uniform(0.9, 1.0))  # noqa: S311 - jitter.
+        except TimeoutError:
+            continue
+
+
+def _read(shape: Any, row: Any) -> Any:
+    return shape(**{name: getattr(row, name) for name in shape.model_fields})
+
+
+# Goods: days after they were delivered. What ended without goods, and gifts: days after that.
+_OLD_CONTACTS = text("""
+DELETE FROM order_contacts WHERE order_id IN (
+    SELECT c.order_id FROM order_contacts c JOIN orders o ON o.id = c.order_id
+    WHERE coalesce(
+        o.delivered_at,
+        CASE WHEN o.state IN ('EXPIRED', 'CANCELLED', 'REFUNDED')
+               OR o.kind = 'gift' AND o.state IN ('PAID', 'PART_REFUNDED')
+             THEN o.state_at END
+    ) < now() - make_interval(days => :days)
+    LIMIT :rows_max
+)
+""")
+_OLD_LETTERS = text("""
+DELETE FROM mailbox_letters WHERE id IN (
+    SELECT id FROM mailbox_letters
+    WHERE created_at < now() - make_interval(days => :days)
+    ORDER BY id LIMIT :rows_max
+)
+""")
