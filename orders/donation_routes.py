@@ -6,9 +6,11 @@ A gift is an order without lines: it is paid, cancelled and asked for like one, 
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from sqlalchemy import select
 
+from orders.donation_view import show_donation
 from orders.donations import Donations, Wish
 from orders.gifts import GiftWish
 from orders.messages import (
@@ -19,6 +21,7 @@ from orders.messages import (
     erase_message,
     keep_message,
 )
+from orders.order_links import own_orders
 from orders.placements import Placed
 from orders.raw_requests import (
     Amount,
@@ -30,9 +33,11 @@ from orders.raw_requests import (
     require_key,
     shares_in,
 )
-from orders.schemas import DisplayOut, OrderPath
-from stream_events.access import Caller, Role, allow
-from stream_events.errors import Problem, problems
+from orders.requests import Owner, Reader, Shopper, pace_of, small_router
+from orders.schemas import DisplayOut, DonationOut, OrderPath
+from orders.tables import Order
+from stream_events.access import Role
+from stream_events.errors import Problem, not_found, problems
 from stream_events.names import CODE_POINTS_MAX
 from stream_events.requests import database_of
 from stream_events.schemas import StreamPath
@@ -103,9 +108,7 @@ def _render(order: Placed) -> bytes:
 
 
 router: Final = APIRouter(prefix="/v1", tags=["donations"])
-
-Shopper = Annotated[Caller, Depends(allow(Role.SHOPPER))]
-Owner = Annotated[Caller, Depends(allow(Role.SHOPPER, Role.HOLDER))]
+_small: Final = small_router()
 
 
 @router.post(
@@ -161,7 +164,20 @@ async def give(
     return Response(answer, status, media_type="application/json")
 
 
-@router.put("/orders/{order_id}/message", responses=problems(400, 401, 403, 404, 413, 422))
+@_small.get("/donations/{order_id}", responses=problems(401, 403, 404, 422))
+async def get_donation(request: Request, caller: Reader, order_id: OrderPath) -> DonationOut:
+    """Read how a gift stands: its place in the queue to pay, its causes, and its numbers in the public ledger."""
+    rate_per_s = await pace_of(request).rate_per_s()
+    wanted = select(Order).where(Order.id == order_id, Order.kind == "gift", own_orders(caller))
+    async with database_of(request).begin() as sql:
+        order = await sql.scalar(wanted)
+        if order is None:
+            raise not_found("donation")
+        secrets = caller.role is Role.SHOPPER
+        return await show_donation(sql, order, rate_per_s, secrets=secrets)
+
+
+@_small.put("/orders/{order_id}/message", responses=problems(400, 401, 403, 404, 413, 422))
 async def put_message(
     request: Request, caller: Owner, order_id: OrderPath, body: MessageIn
 ) -> DisplayOut:
@@ -171,9 +187,12 @@ async def put_message(
     return DisplayOut(display=await keep_message(database_of(request), order_id, caller, words))
 
 
-@router.delete(
+@_small.delete(
     "/orders/{order_id}/message", status_code=204, responses=problems(401, 403, 404, 422)
 )
 async def delete_message(request: Request, caller: Owner, order_id: OrderPath) -> None:
     """Erase name, message and dedication of an order or a gift."""
     await erase_message(database_of(request), order_id, caller)
+
+
+router.include_router(_small)

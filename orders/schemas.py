@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, Field
 
-from orders.lifecycle import FulfilmentState, OrderState
+from orders.lifecycle import DonationState, FulfilmentState, OrderState
 from stream_events.names import clean_name
 from stream_events.schemas import Body, Moment, id_pattern
 
@@ -94,7 +94,27 @@ class LineOut(BaseModel):
     quantity: int
     unit_minor: int
     amount_minor: int
+    tax_minor: int = Field(description="The tax within the amount.")
 
+
+class GiftLineOut(BaseModel):
+    """Money in an order that buys nothing: a gift, more than the price, or a rounded-up total."""
+
+    kind: Literal["gift", "extra", "round_up"]
+    beneficiary_id: str
+    name: str
+    name_zh: str | None
+    amount_minor: int
+
+
+Notice = Literal[
+    "late_paid",
+    "late_paid_resold",
+    "late_refund",
+    "duplicate_refund",
+    "refund_pending",
+    "refund_failed",
+]
 
 Display = Literal["ANONYMOUS", "PENDING_REVIEW", "SHOWN", "HIDDEN"]
 
@@ -119,10 +139,20 @@ class OrderOut(BaseModel):
 
     id: str
     stream_id: str
+    kind: Literal["goods", "gift"]
     state: OrderState
     fulfilment: FulfilmentState
     lines: list[LineOut]
+    gifts: list[GiftLineOut]
+    shipping_minor: int
     total: Money
+    refunded_minor: int = Field(description="What went back of what was paid, so far.")
+    refund_pending_minor: int = Field(description="What is on its way back.")
+    notice: Notice | None = Field(
+        description="What to tell about the money: `late_paid` came late and counts; `late_paid_resold` came late"
+        " and the units were free still; `late_refund` came late and goes back whole, for nothing was left;"
+        " `duplicate_refund` was paid twice and once goes back."
+    )
     place: int = Field(description="Which order of its stream this was.")
     placed_at: Moment
     ahead: int | None = Field(
@@ -132,7 +162,49 @@ class OrderOut(BaseModel):
     pay_by: Moment | None
     attempts_left: int = Field(description="How many more times a card may be tried.")
     contact_given: bool
+    display: Display | None = Field(
+        description="How the words said with it are displayed; null without."
+    )
     payment: PaymentOut | None
+    seller: str | None
+    refund_terms: str | None
+    refund_terms_zh: str | None
+    server_time: Moment
+
+
+class ReceiptOut(BaseModel):
+    """A transaction of a gift in the ledger: what it added to the causes, and its number once it is sealed."""
+
+    transaction_id: str
+    kind: str
+    amount_minor: int = Field(description="Below 0 for what went back.")
+    seq: int | None
+    posted_at: Moment
+
+
+class DonationOut(BaseModel):
+    """A gift without goods as its giver sees it."""
+
+    id: str
+    stream_id: str
+    state: DonationState
+    amount: Money
+    causes: list[GiftLineOut]
+    display: Display | None
+    refunded_minor: int
+    refund_pending_minor: int
+    notice: Notice | None
+    place: int
+    placed_at: Moment
+    ahead: int | None
+    minutes: int | None
+    pay_by: Moment | None
+    attempts_left: int
+    payment: PaymentOut | None
+    receipt: list[ReceiptOut]
+    seller: str | None
+    refund_terms: str | None
+    refund_terms_zh: str | None
     server_time: Moment
 
 

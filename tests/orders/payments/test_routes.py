@@ -56,7 +56,13 @@ async def test_a_waiting_order_knows_its_place(
     seen = await look(api, orders[2], mine)
     assert (seen["state"], seen["ahead"], seen["minutes"]) == ("RESERVED", 2, 1)
     assert seen["lines"] == [
-        {"sku": counter.sale.sku, "quantity": 2, "unit_minor": 2990, "amount_minor": 5980}
+        {
+            "sku": counter.sale.sku,
+            "quantity": 2,
+            "unit_minor": 2990,
+            "amount_minor": 5980,
+            "tax_minor": 0,
+        }
     ]
     assert seen["total"] == {"amount_minor": 5980, "currency": "CNY"}
     assert (seen["payment"], seen["attempts_left"], seen["contact_given"]) == (None, 3, False)
@@ -123,6 +129,10 @@ async def test_somebody_elses_order_does_not_exist(
         ("PUT", "/contact", CONTACT),
         ("DELETE", "/contact", None),
         ("POST", "/pay", token),
+        ("POST", "/checkout", None),
+        ("DELETE", "/checkout", None),
+        ("GET", "/payment-options", None),
+        ("POST", "/cancel", None),
     ):
         answers = [
             await api.request(method, f"/v1/orders/{each}{path}", headers=stranger, json=body)
@@ -141,6 +151,10 @@ async def test_somebody_elses_order_does_not_exist(
         ("PUT", "/contact", {"shopper", "holder"}),
         ("DELETE", "/contact", {"shopper", "holder"}),
         ("POST", "/pay", {"shopper"}),
+        ("POST", "/checkout", {"shopper", "holder"}),
+        ("DELETE", "/checkout", {"shopper", "holder"}),
+        ("GET", "/payment-options", {"shopper", "holder"}),
+        ("POST", "/cancel", {"shopper", "holder", "operator", "host"}),
     ],
 )
 async def test_who_may_call_what(
