@@ -205,7 +205,8 @@ def line_left(line: SoldLine, units: int) -> Shares:
     """Return what is left of a line's shares after ``units`` of it went back, one after the other."""
     left = split(line.amount_minor, line.quantity, line.rule)
     for unit in range(min(units, line.quantity)):
-        left = take_back(left, units_minor(line, unit + 1) - units_minor(line, unit))
+        price_minor = units_minor(line, unit + 1) - units_minor(line, unit)
+        left = left.minus(take_back(left, price_minor))
     return left
 
 
@@ -228,6 +229,8 @@ def pour(amount_minor: int, weights: Sequence[int], rooms: Sequence[int]) -> lis
     """
     if amount_minor > sum(rooms):
         raise ValueError(f"{amount_minor} cannot be taken out of {sum(rooms)}.")
+    if amount_minor in {0, sum(rooms)}:
+        return list(rooms) if amount_minor else [0] * len(rooms)
     taken: list[int] = []
     left = amount_minor
     for index in range(len(rooms)):

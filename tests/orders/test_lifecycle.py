@@ -208,7 +208,7 @@ PAID>REFUND_FAILED PART_REFUNDED>REFUND_FAILED REFUNDED>REFUND_FAILED DISPUTED>R
 
 
 # A gift goes the same ways but for these cells, and without stock: by state, as above.
-GIFT_PINNED = {
+GIFT_PINNED: dict[tuple[str, str], str] = {
     ("EXPIRED", "PAY_SUCCEEDED"): "PAID",
     ("CANCELLED", "PAY_SUCCEEDED"): "PAID",
     **{
@@ -253,9 +253,9 @@ def test_every_cell_of_a_gift_is_filled_and_pinned() -> None:
         assert verdict(state, happened, gift=True) is cell
         assert not isinstance(cell, Act) or cell.moves == ()
     # What is not drawn anew is not said anew either: the same reasons in the same cells.
-    for cell, found in TABLE.items():
-        if cell not in GIFT_PINNED and not isinstance(found, Act):
-            assert GIFT_TABLE[cell] is found
+    for pair, found in TABLE.items():
+        if pair not in GIFT_PINNED and not isinstance(found, Act):
+            assert GIFT_TABLE[pair] is found
 
 
 def test_money_for_a_gift_is_never_late_and_never_refused() -> None:
