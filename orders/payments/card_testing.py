@@ -131,7 +131,7 @@ class CardTesting:
             log.warning("card_testing_blind", error=type(error).__name__)
             return Seen()
         if (what := seen.refused) is not None:
-            log.warning("card_testing_refused", what=what, alarm=seen.alarm_ms > 0)
+            log.info("card_testing_refused", what=what, alarm=seen.alarm_ms > 0)
             # Declines of this window are forgotten with the end of the next one, at the latest.
             window_ms = 2 * WINDOW_MS - now_ms % WINDOW_MS
             raise Problem(
