@@ -180,6 +180,8 @@ class Catalogue:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._streams: dict[str, StreamView] = {}
+        # Each stream's shop window, dressed once a reading: a thousand phones cost what one does.
+        self.windows: dict[str, tuple[bytes, str]] = {}
 
     def find(self, stream_id: str) -> StreamView | None:
         """Return a stream, or None when there is none of this id (or it is settled)."""
@@ -207,6 +209,7 @@ class Catalogue:
             own = offers.setdefault(row.stream_id, {})
             if row.stock_id is not None and row.terms_id is not None:
                 own[row.sku] = _offer(row)
+        self.windows = {}
         self._streams = {
             stream_id: _stream(row, offers[stream_id]) for stream_id, row in firsts.items()
         }

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 from fastapi import Path
 from pydantic import BaseModel, Field
 
-from inventory.shipping import WEIGHT_G_MAX
+from inventory.shipping import WEIGHT_G_MAX, ShippingRule
 from stream_events.money import AMOUNT_MINOR_MAX
 from stream_events.schemas import (
     Answer,
@@ -16,6 +16,7 @@ from stream_events.schemas import (
     Instant,
     Moment,
     Name,
+    PaymentMethod,
     StreamState,
     id_pattern,
 )
@@ -213,6 +214,7 @@ class ShopOffer(BaseModel):
     """A product as a shopper sees it: price, what of it goes to whom, and what is left.
 
     ``farmer_minor``, ``beneficiary_minor`` and ``fees_minor`` are the parts of one unit and sum to its price.
+    ``tax_minor`` is the tax within the price, whoever it is then divided among.
     ``left`` is neither reserved nor sold; with ``left`` 0 and ``reserved`` > 0 units may still come back.
     """
 
@@ -225,6 +227,11 @@ class ShopOffer(BaseModel):
     farmer_minor: int
     beneficiary_minor: int
     fees_minor: int
+    share_text: str
+    share_text_zh: str
+    tax_bp: int
+    tax_minor: int
+    weight_g: int
     per_shopper_max: int
     opens_at: Moment | None
     total: int
@@ -234,6 +241,38 @@ class ShopOffer(BaseModel):
     stock_band: Literal["plenty", "low", "gone"]
     farmer: FarmerCard
     beneficiary: CauseCard
+
+
+class ShippingTerms(BaseModel):
+    """What sending costs, in figures and in words."""
+
+    rule: ShippingRule
+    words: str
+    words_zh: str
+
+
+class GiftTerms(BaseModel):
+    """What may be given beside the goods, and to which causes; the first is meant where none is named."""
+
+    min_minor: int
+    max_minor: int = Field(description="For all that one payment gives.")
+    causes: list[CauseCard]
+
+
+class MatchCard(Answer):
+    """What a sponsor adds at this time, and how much of it is left."""
+
+    id: str
+    sponsor: str
+    sponsor_zh: str | None
+    covers: Literal["gifts", "shares", "all"]
+    skus: tuple[str, ...] | None
+    ratio_bp: int
+    pot_minor: int
+    left_minor: int
+    per_giver_max_minor: int | None
+    starts_at: Moment
+    ends_at: Moment | None
 
 
 class Storefront(BaseModel):
@@ -251,4 +290,11 @@ class Storefront(BaseModel):
     mode: Literal["sandbox", "live"]
     host: HostName
     campaign: CampaignCard
+    seller: str | None
+    refund_terms: str | None
+    refund_terms_zh: str | None
+    payment_methods: list[PaymentMethod]
+    shipping: ShippingTerms
+    gifts: GiftTerms | None = Field(description="Null where the campaign takes no gifts.")
+    matches: list[MatchCard]
     offers: list[ShopOffer]

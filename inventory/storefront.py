@@ -10,12 +10,23 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Depends, Request, Response
 
 from inventory.offers import OfferView, StreamView
-from inventory.schemas import CampaignCard, CauseCard, FarmerCard, ShopOffer, Storefront
+from inventory.schemas import (
+    CampaignCard,
+    CauseCard,
+    FarmerCard,
+    GiftTerms,
+    MatchCard,
+    ShippingTerms,
+    ShopOffer,
+    Storefront,
+)
+from inventory.tax import tax_part
 from inventory.views import catalogue_of
 from stream_events.access import Caller, Role, allow
 from stream_events.errors import not_found, problems
+from stream_events.money import charge_minor_max, charge_step_minor, format_minor
 from stream_events.schemas import HostName, StreamPath
-from stream_events.split import split
+from stream_events.split import Shares, split
 
 router: Final = APIRouter(prefix="/streams/{stream_id}", tags=["storefront"])
 
@@ -41,8 +52,47 @@ def _band(offer: OfferView) -> Literal["plenty", "low", "gone"]:
     return "low" if offer.free * LOW_ONE_IN <= offer.total else "plenty"
 
 
-def _shop_offer(offer: OfferView) -> ShopOffer:
+def _share_text(offer: OfferView, shares: Shares, currency: str) -> tuple[str, str]:
+    """Say what of one unit goes to whom, in English and in Chinese; whoever gets nothing is not named."""
+    parts = (
+        (shares.farmer_minor, offer.farmer_name, offer.farmer_name_zh),
+        (shares.beneficiary_minor, offer.beneficiary_name, offer.beneficiary_name_zh),
+        (shares.fees_minor, "costs", "平台成本"),
+    )
+    price = f"{format_minor(offer.price_minor, currency)} {currency}"
+    told = [
+        (format_minor(amount_minor, currency), name, name_zh or name)
+        for amount_minor, name, name_zh in parts
+        if amount_minor
+    ]
+    english = ", ".join(f"{amount} to {name}" for amount, name, _ in told)
+    chinese = "，".join(f"{name_zh} {amount}" for amount, _, name_zh in told)
+    return f"Of {price}: {english}.", f"{price} 中：{chinese}。"
+
+
+def _gift_terms(stream: StreamView) -> GiftTerms | None:
+    settings = stream.settings
+    if not settings.causes:
+        return None
+    most = charge_minor_max(stream.currency)
+    return GiftTerms(
+        min_minor=max(settings.gift_min_minor, charge_step_minor(stream.currency)),
+        max_minor=min(settings.gift_max_minor or most, most),
+        causes=[
+            CauseCard(id=cause.id, name=cause.name, name_zh=cause.name_zh)
+            for cause in settings.causes
+        ],
+    )
+
+
+def _shipping_terms(stream: StreamView) -> ShippingTerms:
+    words, words_zh = stream.shipping.in_words(stream.currency)
+    return ShippingTerms(rule=stream.shipping, words=words, words_zh=words_zh)
+
+
+def _shop_offer(offer: OfferView, currency: str) -> ShopOffer:
     shares = split(offer.price_minor, 1, offer.rule)
+    share_text, share_text_zh = _share_text(offer, shares, currency)
     return ShopOffer(
         sku=offer.sku,
         name=offer.name,
@@ -53,6 +103,11 @@ def _shop_offer(offer: OfferView) -> ShopOffer:
         farmer_minor=shares.farmer_minor,
         beneficiary_minor=shares.beneficiary_minor,
         fees_minor=shares.fees_minor,
+        share_text=share_text,
+        share_text_zh=share_text_zh,
+        tax_bp=offer.tax_bp,
+        tax_minor=tax_part(offer.price_minor, offer.tax_bp),
+        weight_g=offer.weight_g,
         per_shopper_max=offer.per_shopper_max,
         opens_at=offer.opens_at,
         total=offer.total,
@@ -92,9 +147,22 @@ def dress(stream: StreamView) -> Storefront:
             "campaign": CampaignCard(
                 id=stream.campaign_id, name=stream.campaign_name, name_zh=stream.campaign_name_zh
             ),
-            "offers": [_shop_offer(offer) for offer in stream.offers.values()],
+            "seller": stream.settings.seller,
+            "refund_terms": stream.settings.refund_terms,
+            "refund_terms_zh": stream.settings.refund_terms_zh,
+            "payment_methods": list(stream.settings.payment_methods),
+            "shipping": _shipping_terms(stream),
+            "gifts": _gift_terms(stream),
+            "matches": [MatchCard.model_validate(match) for match in stream.settings.matches],
+            "offers": [_shop_offer(offer, stream.currency) for offer in stream.offers.values()],
         }
     )
+
+
+def _window(stream: StreamView) -> tuple[bytes, str]:
+    """Return the body of a stream's storefront and its ETag."""
+    body = dress(stream).model_dump_json().encode()
+    return body, f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
 
 
 def _is_known(etag: str, if_none_match: str | None) -> bool:
@@ -110,11 +178,14 @@ def _is_known(etag: str, if_none_match: str | None) -> bool:
 )
 async def get_storefront(request: Request, caller: Anybody, stream_id: StreamPath) -> Response:
     """Show the stream's shop. Drafts are seen with the key of their host, their overlay or an operator only."""
-    stream = catalogue_of(request).stream(stream_id)
+    catalogue = catalogue_of(request)
+    stream = catalogue.stream(stream_id)
     if not _may_enter(caller, stream):
         raise not_found("stream")
-    body = dress(stream).model_dump_json().encode()
-    etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    window = catalogue.windows.get(stream_id)
+    if window is None:
+        window = catalogue.windows[stream_id] = _window(stream)
+    body, etag = window
     headers = {
         "etag": etag,
         "cache-control": PRIVATE_CACHE if stream.state == "draft" else PUBLIC_CACHE,
