@@ -21,6 +21,7 @@ from orders.answers.schemas import RowOut, SalesSplitOut, StatementOut, StreamSu
 from orders.answers.statement_rows import (
     Party,
     account_parts,
+    plan_anew,
     read_rows,
     read_sales_split,
     stream_titles,
@@ -197,6 +198,7 @@ async def statement_csv(
     for after_seq in range(window.after_seq, window.to_seq, NUMBERS_A_STEP):
         to_seq = min(after_seq + NUMBERS_A_STEP, window.to_seq)
         async with database.begin() as sql:
+            await plan_anew(sql)
             found = await read_rows(sql, party, after_seq, to_seq, NUMBERS_A_STEP)
         written = []
         for row in found:

@@ -20,6 +20,13 @@ from tests.orders.payers import Placed, place, rows, run
 
 CLEARING, FEES, BANK = "stripe/clearing", "platform/fees", "bank/clearing"
 
+PARTIES = ("farmer", "beneficiary", "host", "campaign")
+
+
+def address(sale: Sale, party: str) -> str:
+    """Return where the statement of a party of this sale is."""
+    return f"/v1/statements/{party}/{getattr(sale, f'{party}_id')}"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
