@@ -187,6 +187,12 @@ async def erase(sql: AsyncSession, order_id: str) -> Erased:
     return erased
 
 
+async def count(sql: AsyncSession, order_id: str) -> Erased:
+    """Return how much of each kind there is to erase."""
+    row = (await sql.execute(_COUNT, {"order": order_id})).one()
+    return Erased(**row._asdict())
+
+
 async def orders_of(sql: AsyncSession, shopper_id: str, after: str = "") -> list[str]:
     """Return the next orders of a shopper after this one, oldest first: at most ``ORDERS_MAX``."""
     wanted = select(Order.id).where(Order.shopper_id == shopper_id, Order.id > after)
@@ -224,6 +230,14 @@ def _read(shape: Any, row: Any) -> Any:
     return shape(**{name: getattr(row, name) for name in shape.model_fields})
 
 
+_COUNT = text("""
+SELECT (SELECT count(*) FROM order_contacts WHERE order_id = :order) AS contacts,
+       (SELECT count(*) FROM order_messages WHERE order_id = :order) AS messages,
+       (SELECT count(*) FROM refund_requests WHERE order_id = :order AND reason IS NOT NULL) AS refund_reasons,
+       (SELECT count(*) FROM mailbox_letters WHERE order_id = :order) AS letters,
+       (SELECT count(*) FROM mail_outbox WHERE order_id = :order AND state = 'DUE') AS mails_dropped,
+       (SELECT count(*) FROM order_salts WHERE order_id = :order) AS salts
+""")
 # Goods: days after they were delivered. What ended without goods, and gifts: days after that.
 _OLD_CONTACTS = text("""
 DELETE FROM order_contacts WHERE order_id IN (

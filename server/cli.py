@@ -3,22 +3,16 @@
 import asyncio
 import gc
 import json
-import logging
 import socket
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import structlog
 import typer
 import uvicorn
-import uvloop
-from pydantic import ValidationError
 
-from server.embedded import EngineError, Engines, attach_engines, start_engines
 from server.migrate import upgrade
-from server.settings import Settings
+from server.starting import engines_of, load, run, running
 
 app = typer.Typer(
     help="A charity livestream as a shop that cannot oversell and a total that cannot lie.",
@@ -30,82 +24,13 @@ keys = typer.Typer(
 )
 app.add_typer(keys, name="keys")
 
-log = structlog.get_logger(__name__)
-
 Fault = Literal["kill9", "flushall"]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (STREAM_EVENTS_DATA_DIR).")]
 
-
-def load(**given: Any) -> Settings:
-    """Read the settings; what is wrong with them is one clear line and exit code 2."""
-    try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        for problem in error.errors():
-            where = ".".join(str(part) for part in problem["loc"])
-            print(f"setting {where}: {problem['msg']}", file=sys.stderr)
-        raise typer.Exit(2) from None
-    levels = logging.getLevelNamesMapping()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(levels[settings.log_level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    return settings
-
-
-def run(main: Coroutine[Any, Any, Any]) -> Any:
-    """Run ``main`` on uvloop."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
-
-
-def engines_of(settings: Settings) -> tuple[Engines, Settings]:
-    """Start the engines that no address was given for; return them and the settings that name them all."""
-    try:
-        engines = start_engines(
-            settings.data_dir, database_url=settings.database_url, redis_url=settings.redis_url
-        )
-    except EngineError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(1) from None
-    return engines, with_urls(settings, engines.database_url, engines.redis_url)
-
-
-def with_urls(settings: Settings, database_url: str, redis_url: str) -> Settings:
-    """Return the settings with the addresses of the engines, and an absolute data folder."""
-    return settings.model_copy(
-        update={
-            "database_url": database_url,
-            "redis_url": redis_url,
-            "data_dir": settings.data_dir.resolve(),
-        }
-    )
-
-
-def running(settings: Settings) -> Settings:
-    """Return settings that reach the engines of the running server, for commands beside it."""
-    if settings.database_url and settings.redis_url:
-        return settings
-    engines = attach_engines(settings.data_dir)
-    if engines is None:
-        print(
-            f"no server runs on {settings.data_dir}: start it with 'stream-events serve',"
-            " or set DATABASE_URL and REDIS_URL",
-            file=sys.stderr,
-        )
-        raise typer.Exit(1)
-    return with_urls(
-        settings,
-        settings.database_url or engines.database_url,
-        settings.redis_url or engines.redis_url,
-    )
+Order = Annotated[str | None, typer.Argument(help="The order or gift (ord_…).")]
+ShopperId = Annotated[
+    str | None, typer.Option("--shopper", help="All orders of a shopper (shp_…).")
+]
 
 
 @app.command()
@@ -201,6 +126,7 @@ def worker() -> None:
     async def main() -> None:
         stop = stop_on_signals()
         watch = asyncio.create_task(end_with_parent(stop))
+        settle_garbage()
         await run_worker(settings, stop)
         stop.set()
         await watch
@@ -334,6 +260,34 @@ def explain_command(
         print("there is no such order", file=sys.stderr)
         raise typer.Exit(1)
     print(found.model_dump_json(indent=2) if as_json else "\n".join(lines_of(found, lang)))
+
+
+@app.command("export")
+def export_command(order: Order = None, shopper: ShopperId = None, data: Data = None) -> None:
+    """Print all that is stored about the person behind an order, or a shopper's orders, as JSON."""
+    from server.personal import export_all
+
+    found = run(export_all(running(load(data_dir=data)), order, shopper))
+    print(json.dumps(found, indent=2, ensure_ascii=False))
+    raise typer.Exit(0 if found else 1)
+
+
+@app.command("erase")
+def erase_command(
+    order: Order = None,
+    shopper: ShopperId = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Erase; without it, only count.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even where a parcel still needs the address.")
+    ] = False,
+    data: Data = None,
+) -> None:
+    """Erase all that is stored about the person behind an order, for good. The books stay as they are."""
+    from server.personal import erase_all, lines_of
+
+    found = run(erase_all(running(load(data_dir=data)), order, shopper, yes=yes, force=force))
+    print("\n".join(lines_of(found, yes=yes)))
+    raise typer.Exit(0 if found and all(each.erased for each in found) else 1)
 
 
 @app.command()
