@@ -36,7 +36,7 @@ class Match(Base):
         CheckConstraint("ratio_bp BETWEEN 1 AND 1000000", name="ratio"),
         CheckConstraint("pot_minor > 0 AND spent_minor BETWEEN 0 AND pot_minor", name="pot"),
         CheckConstraint("per_giver_max_minor > 0", name="per_giver"),
-        CheckConstraint("ends_at > starts_at", name="window"),
+        CheckConstraint("ends_at >= starts_at", name="window"),
         Index(None, "campaign_id"),
     )
 

@@ -102,9 +102,14 @@ async def seal_once(sql: AsyncSession) -> list[SealedScope]:
     return scopes
 
 
-async def _seal_campaign(sql: AsyncSession, campaign_id: str) -> list[SealedScope]:
+async def lock_head(sql: AsyncSession, campaign_id: str) -> int:
+    """Hold a campaign's log, so that nobody seals in it; return how many leaves it has."""
     await sql.execute(_ADD_HEAD, {"campaign": campaign_id})
-    size = (await sql.scalars(_LOCK_HEAD, {"campaign": campaign_id})).one()
+    return int((await sql.scalars(_LOCK_HEAD, {"campaign": campaign_id})).one())
+
+
+async def _seal_campaign(sql: AsyncSession, campaign_id: str) -> list[SealedScope]:
+    size = await lock_head(sql, campaign_id)
     # A later statement than the lock, so that it sees what the sealer before us took away.
     given = {"campaign": campaign_id, "batch_max": BATCH_MAX}
     rows = list((await sql.execute(_UNSEALED, given)).all())

@@ -161,7 +161,7 @@ def upgrade() -> None:
     sa.Column('ends_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.CheckConstraint("covers IN ('gifts', 'shares', 'all')", name=op.f('ck_matches_covers')),
-    sa.CheckConstraint('ends_at > starts_at', name=op.f('ck_matches_window')),
+    sa.CheckConstraint('ends_at >= starts_at', name=op.f('ck_matches_window')),
     sa.CheckConstraint('per_giver_max_minor > 0', name=op.f('ck_matches_per_giver')),
     sa.CheckConstraint('pot_minor > 0 AND spent_minor BETWEEN 0 AND pot_minor', name=op.f('ck_matches_pot')),
     sa.CheckConstraint('ratio_bp BETWEEN 1 AND 1000000', name=op.f('ck_matches_ratio')),
