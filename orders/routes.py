@@ -12,14 +12,17 @@ from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy import select
 
 from orders.contacts import erase_contact, give_contact
+from orders.matches_routes import router as matches_router
 from orders.order_links import own_orders
 from orders.order_view import show_orders
 from orders.payment_routes import router as payment_router
 from orders.payments.webhook_signature import SignatureError, verify
 from orders.payments.webhooks import BODY_BYTES_MAX, read_body, read_event
+from orders.pledges import router as pledges_router
 from orders.requests import Owner, Reader, Shopper, inbox_of, pace_of, small_router
 from orders.schemas import ContactIn, OrderOut, OrderPath
 from orders.tables import Order
+from orders.transfers import router as transfers_router
 from stream_events.access import Caller, Role, allow
 from stream_events.batching import Closed, QueueFull
 from stream_events.errors import Problem, not_found, problems, unavailable
@@ -111,3 +114,6 @@ async def receive_stripe_event(request: Request, _caller: Anyone) -> Response:
 
 router.include_router(_small)
 router.include_router(payment_router)
+router.include_router(matches_router)
+router.include_router(pledges_router)
+router.include_router(transfers_router)
