@@ -199,12 +199,12 @@ class OrderBooks:
         total = sum(row.amount_minor for row in rows)
         return Returned(units, gift_minor, max(0, total - gift_minor - of_units))
 
-    def left(self) -> Left:
-        """Return what is left of each part of the sale; nothing where nothing was sold."""
+    def left(self, *, pending: bool = False) -> Left:
+        """Return what is left of each part of the sale (and is not ``pending`` either); nothing where nothing was sold."""
         if self.sale_payment() is None:
             everything = Returned(rest_minor=self.parts.goods_minor + self.parts.gifts_minor)
             return self.parts.left(everything)
-        return self.parts.left(self.returned())
+        return self.parts.left(self.returned(pending=pending))
 
     def raised_base(self, covers: str, skus: Collection[str] | None = None) -> dict[str, int]:
         """Return what the order raises for each beneficiary when all of it is kept.

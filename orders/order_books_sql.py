@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, text
+from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory import guard
@@ -37,10 +37,19 @@ async def orders_of(sql: AsyncSession, payment_intent_ids: Sequence[str]) -> dic
 
 async def load(sql: AsyncSession, order_ids: Sequence[str]) -> dict[str, OrderBooks]:
     """Lock these orders and return their books by order id; ids of no order are left out."""
-    orders = await lock_orders(sql, order_ids)
+    # The rest in later statements than the lock: what the one before us did to these orders must be seen.
+    return await _read(sql, await lock_orders(sql, order_ids))
+
+
+async def look(sql: AsyncSession, order_ids: Sequence[str]) -> dict[str, OrderBooks]:
+    """Return the books of these orders to show them: nothing is locked, so nothing may be decided on them."""
+    found = await sql.scalars(select(Order).where(Order.id.in_(order_ids)))
+    return await _read(sql, found.all())
+
+
+async def _read(sql: AsyncSession, orders: Sequence[Order]) -> dict[str, OrderBooks]:
     if not orders:
         return {}
-    # In later statements than the lock: what the one before us did to these orders must be seen.
     ids = {"orders": [order.id for order in orders]}
     found = {name: _by_order(await sql.execute(query, ids)) for name, query in _PARTS.items()}
     streams = {row.id: row for row in await sql.execute(_STREAMS, ids)}

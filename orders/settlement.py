@@ -229,17 +229,26 @@ def _name(fact: Fact | None) -> str | None:
 
 
 async def _order_ids(sql: AsyncSession, told: Sequence[Told]) -> list[str]:
-    """Return the order each fact speaks of, by our own metadata or by the payment; "" for none."""
-    payment_intents = {
+    """Return the order each fact speaks of, by our own metadata or by the payment; "" for none.
+
+    A payment may be told together with what proves it, before its attempt has learnt its id.
+    """
+    of_payments = {
+        each.fact.payment_intent_id: each.fact.metadata.get("order_id", "")
+        for each in told
+        if isinstance(each.fact, PaymentFact)
+    }
+    asked = {
         each.fact.payment_intent_id
         for each in told
         if isinstance(each.fact, RefundFact | DisputeFact) and each.fact.payment_intent_id
     }
-    known = await order_books_sql.orders_of(sql, sorted(payment_intents)) if payment_intents else {}
+    if asked:
+        of_payments |= await order_books_sql.orders_of(sql, sorted(asked))
     return [
         each.fact.metadata.get("order_id", "")
         if isinstance(each.fact, PaymentFact)
-        else known.get((each.fact and each.fact.payment_intent_id) or "", "")
+        else of_payments.get((each.fact and each.fact.payment_intent_id) or "", "")
         for each in told
     ]
 

@@ -94,15 +94,20 @@ async def place(
     attempt: str | None = "REQUIRES_ACTION",
     shopper_id: str = "",
     payment_intent_id: str = "",
+    gifts: Sequence[tuple[str, int]] = (),
+    shipping_minor: int = 0,
 ) -> Placed:
-    """Write an order that went its way to ``state``, with one attempt unless ``attempt`` is None."""
+    """Write an order that went its way to ``state``, with one attempt unless ``attempt`` is None.
+
+    ``gifts`` are (beneficiary, amount); with a quantity of 0 they are all that it is.
+    """
     placed = Placed(
         sale,
         new_id("ord"),
         shopper_id or new_id("shp"),
         payment_intent_id or f"pi_{os.urandom(8).hex()}",
         quantity,
-        quantity * sale.price_minor,
+        quantity * sale.price_minor + shipping_minor + sum(amount for _, amount in gifts),
     )
     given = {
         "order": placed.order_id,
@@ -113,12 +118,18 @@ async def place(
         "terms": sale.terms_id,
         "quantity": quantity,
         "total": placed.total_minor,
+        "goods": quantity * sale.price_minor,
+        "shipping": shipping_minor,
+        "kind": "goods" if quantity else "gift",
         "currency": sale.currency,
         "limit": sale.per_shopper_max,
     }
     async with database.begin() as sql:
-        for statement in _PLACE:
+        for statement in _PLACE + (_PLACE_GOODS if quantity else ()):
             await sql.execute(text(statement), given)
+        for n, (beneficiary_id, amount_minor) in enumerate(gifts, start=1):
+            line = {"order": placed.order_id, "n": n, "to": beneficiary_id, "amount": amount_minor}
+            await sql.execute(text(_PLACE_GIFT), line)
         if attempt:
             await add_attempt(
                 database,
@@ -290,12 +301,19 @@ _PLACE = (
         " VALUES (:op, :stream, :op, 'PLACED', 'adm', :order)"
     ),
     (
-        "INSERT INTO orders (id, stream_id, shopper_id, state, total_minor, currency, place, placed_at)"
-        " VALUES (:order, :stream, :shopper, 'RESERVED', :total, :currency, 1, now())"
+        "INSERT INTO orders (id, stream_id, shopper_id, state, total_minor, currency, place, placed_at, kind,"
+        " shipping_minor)"
+        " VALUES (:order, :stream, :shopper, 'RESERVED', :total, :currency, 1, now(), :kind, :shipping)"
     ),
+)
+_PLACE_GIFT = (
+    "INSERT INTO order_gifts (order_id, n, kind, beneficiary_id, amount_minor)"
+    " VALUES (:order, :n, 'gift', :to, :amount)"
+)
+_PLACE_GOODS = (
     (
         "INSERT INTO order_lines (order_id, stock_id, terms_id, quantity, amount_minor)"
-        " VALUES (:order, :stock, :terms, :quantity, :total)"
+        " VALUES (:order, :stock, :terms, :quantity, :goods)"
     ),
     (
         "INSERT INTO stock_moves (source_id, stock_id, kind, stream_id, quantity, shopper_id)"
