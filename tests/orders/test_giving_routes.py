@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import APIRouter
 
+from orders import matches_routes
 from orders.ledger import post
 from orders.ledger.post import Posting, post_many
 from orders.ledger.seal import seal_once
@@ -182,7 +183,13 @@ async def test_a_stream_of_another_campaign_is_none_of_this(
 async def test_a_campaign_has_so_many_matches_at_a_time(
     api: httpx.AsyncClient, sale: Sale, monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
-    monkeypatch.setattr("orders.matches_routes.MATCHES_PER_CAMPAIGN_MAX", 2)
+    async def ponder(sql: Any, campaign_id: str) -> int:
+        await asyncio.sleep(0.1)
+        return await last_position(sql, campaign_id)
+
+    last_position = matches_routes._last_position
+    monkeypatch.setattr(matches_routes, "_last_position", ponder)
+    monkeypatch.setattr(matches_routes, "MATCHES_PER_CAMPAIGN_MAX", 2)
     answers = await asyncio.gather(*(send(api, sale, "matches", MATCH) for _ in range(4)))
     assert sorted(answer.status_code for answer in answers) == [201, 201, 409, 409]
     assert {each["position"] for each in await listed(api, sale, "matches")} == {1, 2}
