@@ -19,6 +19,7 @@ from orders.payment_routes import router as payment_router
 from orders.payments.webhook_signature import SignatureError, verify
 from orders.payments.webhooks import BODY_BYTES_MAX, read_body, read_event
 from orders.pledges import router as pledges_router
+from orders.refund_routes import router as refund_router
 from orders.requests import Owner, Reader, Shopper, inbox_of, pace_of, small_router
 from orders.schemas import ContactIn, OrderOut, OrderPath
 from orders.tables import Order
@@ -114,6 +115,7 @@ async def receive_stripe_event(request: Request, _caller: Anyone) -> Response:
 
 router.include_router(_small)
 router.include_router(payment_router)
+router.include_router(refund_router)
 router.include_router(matches_router)
 router.include_router(pledges_router)
 router.include_router(transfers_router)
