@@ -168,6 +168,27 @@ async def test_two_tabs_get_one_page(page: Page, counter: Counter) -> None:
     assert await page.sessions(order_id) == ["open"]
 
 
+async def test_no_page_is_opened_for_an_order_that_is_just_being_ended(
+    page: Page, counter: Counter
+) -> None:
+    order_id = await counter.offered()
+    async with counter.database.begin() as sql:
+        await sql.execute(text("UPDATE orders SET state = 'EXPIRING'"))
+        opening = asyncio.create_task(page.open(order_id))
+        await asyncio.sleep(0.3)
+    assert await opening == (410, "order_expired")
+    assert await page.sessions(order_id) == []
+
+
+async def test_both_ways_at_once_make_one_payable_thing(page: Page, counter: Counter) -> None:
+    for _ in range(5):
+        order_id = await counter.offered()
+        there, here = await asyncio.gather(page.open(order_id), page.by_our_page(order_id))
+        assert sorted((there[0], here[0])) == [200, 409]
+        made = await counter.intents(order_id) + await page.sessions(order_id)
+        assert len(made) == 1
+
+
 async def test_paid_and_not_yet_settled_it_cannot_be_closed(page: Page, counter: Counter) -> None:
     order_id = await counter.offered()
     await page.pay(await page.opened(order_id))
