@@ -9,10 +9,16 @@ from orders.lifecycle import HOLDING, STOCK_WORDS
 
 _HOLDING: Final = sorted(HOLDING)
 
-# The moves of one order and stock row, in the only order that they can have been made in.
+# The moves of one order and stock row, in the only order that they can have been made in. Units come back on sale
+# in parts: however many moves that took, it is one letter, and ``back`` says how many units they were.
 _WORDS: Final = """
-    SELECT source_id, stock_id, string_agg(kind, '' ORDER BY strpos('RCXLT', kind), n) AS word,
-           count(DISTINCT quantity) AS quantities, min(quantity) AS quantity
+    SELECT source_id, stock_id,
+           regexp_replace(string_agg(kind, '' ORDER BY strpos('RCXLT', kind), n), 'T+', 'T') AS word,
+           count(DISTINCT quantity) FILTER (WHERE kind <> 'T') AS quantities,
+           min(quantity) FILTER (WHERE kind <> 'T') AS quantity,
+           coalesce(sum(quantity) FILTER (WHERE kind = 'T'), 0) AS back,
+           count(*) FILTER (WHERE kind = 'T') AS times, coalesce(max(n) FILTER (WHERE kind = 'T'), 0) AS last,
+           max(n) FILTER (WHERE kind <> 'T') AS repeats
     FROM stock_moves WHERE kind <> 'A' GROUP BY source_id, stock_id
 """
 
@@ -85,17 +91,20 @@ async def i3(sql: AsyncSession) -> Finding:
         WHERE NOT EXISTS (
                 SELECT 1 FROM unnest(CAST(:states AS text[]), CAST(:words AS text[])) AS a (state, word)
                 WHERE a.state = o.state AND a.word = w.word)
-           OR w.quantities <> 1 OR w.quantity <> l.quantity
+           OR w.quantities <> 1 OR w.quantity <> l.quantity OR w.repeats <> 1
+           OR w.back > l.quantity OR w.times <> w.last
     """
     orphans = f"""
         SELECT w.source_id AS order_id, w.word FROM ({_WORDS}) w
         WHERE NOT EXISTS (
             SELECT 1 FROM order_lines l WHERE l.order_id = w.source_id AND l.stock_id = w.stock_id)
     """
-    bare = """
-        SELECT o.id AS order_id, o.total_minor, sum(l.amount_minor) AS lines_minor
+    # An order of goods has lines; a gift has none, and nothing to send.
+    mixed = """
+        SELECT o.id AS order_id, o.kind, o.shipping_minor, count(l.stock_id) AS lines
         FROM orders o LEFT JOIN order_lines l ON l.order_id = o.id
-        GROUP BY o.id HAVING sum(l.amount_minor) IS DISTINCT FROM o.total_minor
+        GROUP BY o.id
+        HAVING (o.kind = 'goods') <> (count(l.stock_id) > 0) OR (o.kind = 'gift' AND o.shipping_minor <> 0)
     """
     return Finding(
         "I3",
@@ -112,7 +121,7 @@ async def i3(sql: AsyncSession) -> Finding:
                 words=[word for _, word in allowed],
             ),
             *await breaches(sql, "moves without an order line", orphans),
-            *await breaches(sql, "lines do not make the total", bare),
+            *await breaches(sql, "goods without lines, or a gift with goods", mixed),
         ],
     )
 
