@@ -245,9 +245,7 @@ def _outcome(donation: Donation, keys: dict[bytes, KeyRow | Donation]) -> Known:
         if row.fingerprint != donation.fingerprint:
             return KeyConflict()
         return _placed(row, repeat=row is not donation)
-    if row.placed is not None and row.placed.order_id == donation.order_id:
-        # An earlier run of this batch was committed after all, though its COMMIT was never heard of.
-        return _placed(donation, repeat=False)
+    # An earlier request's, or this very one's, where the COMMIT of an earlier run was never heard of.
     return row.read(donation.fingerprint)
 
 
