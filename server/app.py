@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 import inventory.routes
 import orders.answers.routes
+import orders.asking_routes
 import orders.donation_routes
 import orders.mail.routes
 import orders.owner_routes
@@ -91,6 +92,7 @@ def create_app(settings: Settings) -> ASGIApp:
         orders.donation_routes,
         orders.routes,
         orders.owner_routes,
+        orders.asking_routes,
         orders.mail.routes,
         realtime.routes,
         health,

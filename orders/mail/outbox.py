@@ -31,12 +31,6 @@ _MAIL_OF: Final[Mapping[str, MailKind]] = MappingProxyType(
 )
 
 
-async def enqueue(sql: AsyncSession, order_id: str, kind: MailKind, source_id: str) -> None:
-    """Let a mail be due, in the transaction of the fact ``source_id`` that it tells of."""
-    given = {"order": order_id, "kind": kind, "source": source_id}
-    await sql.execute(_ENQUEUE, given)
-
-
 async def enqueue_cancelled(sql: AsyncSession, order_ids: Sequence[str]) -> None:
     """Let a mail be due for each of these cancelled orders that somebody had begun to pay.
 
@@ -44,6 +38,12 @@ async def enqueue_cancelled(sql: AsyncSession, order_ids: Sequence[str]) -> None
     to whatever address was put into it.
     """
     await sql.execute(_ENQUEUE_CANCELLED, {"ids": list(order_ids)})
+
+
+async def queue_declined_once(database: Database) -> int:
+    """Queue the answers to wishes that were declined lately; return how many are new."""
+    async with database.begin() as sql:
+        return len((await sql.execute(_QUEUE_DECLINED, {"rows_max": QUEUED_MAX})).all())
 
 
 async def queue_sealed_once(database: Database, *, queued_max: int = QUEUED_MAX) -> int:
@@ -67,10 +67,6 @@ async def hurry(sql: AsyncSession, order_id: str) -> None:
     await sql.execute(_HURRY, {"order": order_id})
 
 
-_ENQUEUE = text("""
-INSERT INTO mail_outbox (order_id, kind, source_id) VALUES (:order, :kind, :source)
-ON CONFLICT (order_id, kind, source_id) DO NOTHING
-""")
 _ENQUEUE_CANCELLED = text("""
 INSERT INTO mail_outbox (order_id, kind, source_id)
 SELECT o.id, 'cancelled', o.id FROM orders o
@@ -94,6 +90,20 @@ JOIN unnest(CAST(:kinds AS text[]), CAST(:mails AS text[])) AS m (kind, mail) ON
 WHERE s.campaign_id = :campaign AND s.seq > :after AND s.seq <= :upto AND t.order_id IS NOT NULL
 ORDER BY s.seq
 ON CONFLICT (order_id, kind, source_id) DO NOTHING
+""")
+# Few, and decided by hand: looked for by what is missing, as far back as mail waits for an address.
+_QUEUE_DECLINED = text("""
+INSERT INTO mail_outbox (order_id, kind, source_id)
+SELECT r.order_id, 'refund_declined', r.id
+FROM refund_requests r
+WHERE r.state = 'DECLINED' AND r.decided_at > now() - interval '7 days'
+  AND NOT EXISTS (
+    SELECT FROM mail_outbox m
+    WHERE m.order_id = r.order_id AND m.kind = 'refund_declined' AND m.source_id = r.id)
+ORDER BY r.id
+LIMIT :rows_max
+ON CONFLICT (order_id, kind, source_id) DO NOTHING
+RETURNING id
 """)
 _MOVE = text("""
 INSERT INTO mail_positions AS p (campaign_id, seq) VALUES (:campaign, :upto)

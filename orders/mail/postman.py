@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.mail.letters import Letter, write
 from orders.mail.matters import matter_of
-from orders.mail.outbox import queue_sealed_once
+from orders.mail.outbox import queue_declined_once, queue_sealed_once
 from orders.mail.smtp import Addressed, Fate, SmtpRoute, is_address, message_id, send_all
 from stream_events.access import Signer
 from stream_events.database import Database
@@ -82,6 +82,7 @@ async def run_mail(database: Database, postman: Postman, stop: asyncio.Event) ->
         pause_s = ROUND_S
         try:
             await queue_sealed_once(database)
+            await queue_declined_once(database)
             await deliver_once(database, postman)
             backoff_s = ROUND_S
         except Exception:

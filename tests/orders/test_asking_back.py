@@ -8,17 +8,18 @@ import httpx
 import pytest
 from fastapi import APIRouter
 
+import orders.asking_routes
 import orders.owner_routes
 from stream_events.access import Signer, new_shopper, order_token
 from stream_events.database import Database
 from stream_events.ids import new_id
-from tests.factories import Sale, bearer
+from tests.factories import Sale, bearer, seed_sale
 from tests.orders.payers import place, rows, run
 
 
 @pytest.fixture
 def routers() -> Sequence[APIRouter]:
-    return (orders.owner_routes.router,)
+    return (orders.owner_routes.router, orders.asking_routes.router)
 
 
 async def paid_order(database: Database, sale: Sale, state: str = "PAID") -> str:
@@ -149,3 +150,30 @@ async def test_somebody_elses_order_cannot_be_asked_back(
         answer = await api.post(address(order_id), headers=sale.auth(role), json={})
         assert answer.status_code == 403
     assert await rows(database, "SELECT state FROM refund_requests") == [("OPEN",)]
+
+
+async def test_staff_see_what_is_asked_back_in_their_own_streams(
+    api: httpx.AsyncClient, database: Database, sale: Sale, signer: Signer
+) -> None:
+    other = await seed_sale(database, signer, sku="SAUCE")
+    ours = [await paid_order(database, sale), await paid_order(database, sale)]
+    theirs = await paid_order(database, other)
+    for order_id, who in ((ours[0], sale), (ours[1], sale), (theirs, other)):
+        await api.post(address(order_id), headers=who.auth("shopper"), json={"reason": "Torn"})
+    await api.delete(address(ours[0]), headers=sale.auth("shopper"))
+    url = f"/v1/streams/{sale.stream_id}/refund-requests"
+    for role in ("operator", "host"):
+        answer = await api.get(url, headers=sale.auth(role))
+        assert answer.headers["cache-control"] == "no-store"
+        [item] = answer.json()["items"]
+        assert (item["order_id"], item["reason"], item["state"]) == (ours[1], "Torn", "OPEN")
+        gone = (await api.get(f"{url}?state=WITHDRAWN", headers=sale.auth(role))).json()["items"]
+        assert [each["order_id"] for each in gone] == [ours[0]]
+    for role in ("farmer", "overlay", "shopper", "holder", "public"):
+        answer = await api.get(url, headers=sale.auth(role))
+        assert answer.status_code == (401 if role == "public" else 403)
+    foreign = await api.get(url, headers=other.auth("host"))
+    missing = await api.get("/v1/streams/str_0/refund-requests", headers=other.auth("host"))
+    assert (foreign.status_code, missing.status_code) == (404, 404)
+    assert foreign.content == missing.content
+    assert (await api.get(f"{url}?state=open", headers=sale.auth("host"))).status_code == 422
