@@ -58,7 +58,7 @@ async def cancel_order(database: Database, order_id: str, caller: Caller) -> Ord
             raise not_found("order")
         [order] = await lock_orders(sql, [order_id])
         before = OrderState(order.state)
-        step = verdict(before, Input.CANCEL_REQUESTED)
+        step = verdict(before, Input.CANCEL_REQUESTED, gift=order.kind == "gift")
         if not isinstance(step, Act):
             if before in _GRANTED:
                 return before

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from sqlalchemy import text
 
 from orders.expiry import expire_once
+from orders.lifecycle import Act, Input, OrderState, verdict
 from orders.routes import router
 from stream_events.access import Role, Signer, create_principal, new_shopper, order_token
 from tests.factories import bearer, make_host
@@ -201,3 +202,15 @@ async def test_a_gift_without_goods_is_taken_back_without_any_stock(
     assert await cancel(api, counter, order_id) == (200, "CANCELLED")
     assert await counter.stock() == (0, 0)
     assert await counter.rows("SELECT 1 FROM stock_moves") == []
+
+
+@pytest.mark.parametrize(
+    "happened", [Input.OFFER, Input.DEADLINE, Input.CANCEL_REQUESTED, Input.RELEASED]
+)
+def test_turns_deadlines_and_releases_lead_gifts_where_they_lead_goods(happened: Input) -> None:
+    """Pacer and expirer move both in one statement, so the two tables must agree on where to."""
+    for state in set(OrderState) - {OrderState.LATE_PAID}:
+        goods, gift = verdict(state, happened), verdict(state, happened, gift=True)
+        assert isinstance(goods, Act) == isinstance(gift, Act)
+        if isinstance(goods, Act) and isinstance(gift, Act):
+            assert goods.next_state is gift.next_state

@@ -58,6 +58,31 @@ async def test_refunds_have_calls_left_when_payers_took_theirs(redis: Redis) -> 
     assert await pace.take("keep", wait_ms_max=0) == 0
 
 
+async def test_a_fifth_stays_for_refunds_and_cancels_however_many_pay(redis: Redis) -> None:
+    pace = Pace(redis, rate_per_s=50)
+    await drain(pace, "pay")
+    end_s = time.monotonic() + 2
+    paid, kept, waits = 0, 0, list[int]()
+
+    async def crowd() -> None:
+        nonlocal paid
+        while time.monotonic() < end_s:
+            paid += await drain(pace, "pay", wait_ms_max=3_000)
+            await asyncio.sleep(0.005)
+
+    async def refund() -> None:
+        nonlocal kept
+        while time.monotonic() < end_s:
+            waits.append(await pace.take("keep", wait_ms_max=2_000))
+            await asyncio.sleep(waits[-1] / 1000)
+            kept += 1
+
+    await asyncio.gather(crowd(), refund())
+    assert paid > 100  # The crowd took all that it was given, three seconds ahead.
+    assert kept >= 0.2 * 50 * 2 - 1
+    assert max(waits) <= 250
+
+
 async def test_turns_stop_while_payers_queue(redis: Redis) -> None:
     pace = Pace(redis, rate_per_s=10)
     await pace.turns(0)
@@ -80,6 +105,19 @@ async def test_a_burst_of_429s_halves_the_rate_once_and_it_rises_again(redis: Re
     await redis.hincrby(KEY, "raised_ms", -1_000_000)
     await pace.turns(0)
     assert int(await redis.hget(KEY, "rate") or 0) == 40
+
+
+async def test_by_default_a_429_halves_twenty_and_each_ten_seconds_give_one_back(
+    redis: Redis,
+) -> None:
+    pace = Pace(redis)
+    await pace.report("limited")
+    rates = []
+    for _ in range(12):
+        await redis.hincrby(KEY, "raised_ms", -10_000)
+        await pace.turns(0)
+        rates.append(int(await redis.hget(KEY, "rate") or 0))
+    assert rates == [*range(11, 21), 20, 20]
 
 
 async def _raise(error: Exception) -> None:

@@ -80,9 +80,9 @@ async def test_what_went_back_of_a_payment_that_is_not_ours_is_reported(
     counter: Counter, reconciler: Reconciler
 ) -> None:
     before = await look(counter)
-    stranger = await counter.sandbox.pay(order_id="ord_of_somebody_else")
+    stranger = await counter.sandbox.pay(order_id="ord_of_another")
     await counter.sandbox.dispute(stranger.payment_intent_id, amount="1000")
-    other = await counter.sandbox.pay(order_id="ord_of_somebody_else_2")
+    other = await counter.sandbox.pay(order_id="ord_of_a_third")
     await counter.sandbox.gateway.refund(other.payment_intent_id, 100, "strange", {})
     await reconciler.reconcile_once()
     assert reconciler.unknown_returns == before + 2

@@ -7,9 +7,12 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import APIRouter
+from redis.asyncio import Redis
 from sqlalchemy import text
 
 from orders.expiry import expire_once
+from orders.payments.card_testing import CardTesting
+from orders.payments.pace import KEY
 from orders.routes import router
 from stream_events.access import Role, Signer, create_principal, new_shopper
 from tests.factories import bearer, make_host
@@ -73,6 +76,52 @@ async def test_a_waiting_order_knows_its_place(
     first = await look(api, orders[0], mine)
     assert (first["ahead"], first["minutes"]) == (None, None)
     assert first["pay_by"] > first["server_time"]
+
+
+@pytest.mark.parametrize("same", ["session", "network"])
+async def test_who_tests_cards_hears_only_later(
+    api: httpx.AsyncClient,
+    counter: Counter,
+    mine: dict[str, str],
+    redis: Redis,
+    signer: Signer,
+    same: str,
+) -> None:
+    order_id = await counter.offered()
+    watch = CardTesting(redis, signer)
+    for number in range(20):
+        # The test client calls from 127.0.0.1.
+        session = counter.sale.shopper_id if same == "session" else f"shp_{number}"
+        address = "127.0.0.77" if same == "network" else f"10.{number}.0.1"
+        await watch.count(watch.presented(session, address), declined=True)
+    token = {"confirmation_token": await counter.sandbox.token()}
+    for path, body in (("pay", token), ("checkout", None)):
+        answer = await api.post(f"/v1/orders/{order_id}/{path}", headers=mine, json=body)
+        assert (answer.status_code, answer.json()["code"]) == (429, "pay_later")
+        assert int(answer.headers["retry-after"]) > 0
+        assert "decline" not in answer.text
+    assert await counter.rows("SELECT 1 FROM pay_attempts") == []
+
+
+async def test_place_and_minutes_are_those_of_the_pace_there_is(
+    api: httpx.AsyncClient, counter: Counter, mine: dict[str, str], redis: Redis
+) -> None:
+    first = await counter.place()
+    async with counter.database.begin() as sql:
+        await sql.execute(
+            text(
+                "INSERT INTO orders (id, stream_id, shopper_id, state, total_minor, currency, place, placed_at)"
+                " SELECT :after || lpad(n::text, 6, '0'), :stream, 'shp_crowd', 'RESERVED', 100, 'CNY', n, now()"
+                " FROM generate_series(1, 1500) n"
+            ),
+            {"after": first, "stream": counter.sale.stream_id},
+        )
+    last = await counter.place()
+    for rate_per_s, minutes in ((20, 2), (10, 3), (5, 6), (100, 1)):
+        await redis.hset(KEY, "rate", str(rate_per_s))
+        await asyncio.sleep(1.05)  # A shopper is told a rate that is at most a second old.
+        seen = await look(api, last, mine)
+        assert (seen["ahead"], seen["minutes"]) == (1501, minutes)
 
 
 async def test_a_payment_as_its_shopper_follows_it(
