@@ -189,6 +189,10 @@ def site_router(site: Site) -> APIRouter:
     def pay(request: Request, _: Public) -> Response:
         return _page(site, "pay", request)
 
+    @router.api_route("/order", **reads)
+    def order(request: Request, _: Public) -> Response:
+        return _page(site, "order", request)
+
     @router.api_route("/overlay/{widget}", **reads)
     def overlay(widget: str, request: Request, _: Public) -> Response:
         known = widget in ("all", "tally", "goal", "stock")
@@ -201,6 +205,11 @@ def site_router(site: Site) -> APIRouter:
     @router.api_route("/console", **reads)
     def console(request: Request, _: Public) -> Response:
         return _page(site, "console", request)
+
+    @router.api_route("/mailbox", **reads)
+    def mailbox(request: Request, _: Public) -> Response:
+        live = _links(request).mode == "live"
+        return _page(site, "404", request, 404) if live else _page(site, "mailbox", request)
 
     @router.api_route("/static/{build}/{name:path}", **reads)
     def static(build: str, name: str, request: Request, _: Public) -> Response:

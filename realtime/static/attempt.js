@@ -1,34 +1,29 @@
-// One attempt to buy. Its key is written down before it is sent and kept until the outcome is known, so that a
-// reload, a crash or a lost answer ends in the same order and never in two.
+// One attempt to buy or to give. Its key is written down before it is sent and kept until the outcome is known, so
+// that a reload, a crash or a lost answer ends in the same order and never in two.
 
 import { Refusal, newKey, untilKnown } from "./api.js";
 import { forget, recallJson, remember } from "./memory.js";
 import { asShopper } from "./shopper.js";
 
 export class Attempt {
-  constructor(streamId) {
-    this.streamId = streamId;
-    this.slot = `se.attempt.${streamId}`;
+  // what: "orders" or "donations"
+  constructor(streamId, what) {
+    this.path = `/streams/${encodeURIComponent(streamId)}/${what}`;
+    this.slot = `se.attempt.${what}.${streamId}`;
   }
 
   pending() {
     return recallJson(this.slot);
   }
 
-  begin(lines) {
-    remember(this.slot, JSON.stringify({ key: newKey(), lines }));
+  begin(body) {
+    remember(this.slot, JSON.stringify({ key: newKey(), body }));
   }
 
   // Resolve to the order, or throw the Refusal that says why there is none. Anything else is repeated.
   async finish(onWait) {
-    const { key, lines } = this.pending();
-    const send = () =>
-      asShopper(
-        "POST",
-        `/streams/${encodeURIComponent(this.streamId)}/orders`,
-        { headers: { "idempotency-key": key }, body: { lines } },
-        { make: true },
-      );
+    const { key, body } = this.pending();
+    const send = () => asShopper("POST", this.path, { headers: { "idempotency-key": key }, body }, { make: true });
     try {
       const order = await untilKnown(send, { onWait });
       forget(this.slot);

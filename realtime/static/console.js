@@ -8,7 +8,8 @@ import { el, find, say } from "./dom.js";
 import { count, named } from "./i18n.js";
 import { keyForm } from "./keyform.js";
 import { Live } from "./live.js";
-import { decimals, money } from "./money.js";
+import { minorOf, money } from "./money.js";
+import { MoneyDesk } from "./moneydesk.js";
 import { OverlayKey } from "./overlaykey.js";
 import { emptyState, frame, keyOfAddress, show } from "./page.js";
 import { Stage, Viewers } from "./stage.js";
@@ -16,24 +17,27 @@ import { storefront, streamTopics } from "./storefront.js";
 
 const KEY = "se.console";
 const SCREEN_MS = 3_000;
+const MONEY_MS = 15_000;
 const NEXT = { draft: "scheduled", scheduled: "live", live: "ended" };
 
-const view = { key: null, stream: null, streams: [], live: null, timers: [], stage: null, offers: new Map() };
+const view = { key: null, stream: null, streams: [], live: null, timers: [], stage: null, desk: null, offers: new Map() };
 const parts = {};
 
-function api(method, path, body) {
-  return call(method, path, { token: view.key, body });
+function api(method, path, body, headers = {}) {
+  return call(method, path, { token: view.key, body, headers });
 }
 
 function streamPath(rest = "") {
   return `/streams/${encodeURIComponent(view.stream.id)}${rest}`;
 }
 
-// Run what a button stands for; say what became of it. The button rests meanwhile, so nothing is sent twice.
+// Run what a button stands for; say what became of it, if there is anything to say. The button rests meanwhile, so
+// nothing is sent twice.
 async function act(button, work, doneText = () => t("done")) {
   button.disabled = true;
   try {
-    toast(doneText(await work()));
+    const done = doneText(await work());
+    if (done) toast(done);
   } catch (error) {
     if (error instanceof Unknown) toast(t("trouble"), true);
     else if (error instanceof Refusal) toast(t("refused", { detail: error.message }), true);
@@ -130,15 +134,6 @@ function offersCard(front) {
 
 // --- goal -----------------------------------------------------------------------------------------------------
 
-// "50000.5" → minor units, digit by digit; null for anything that is no amount.
-function minorOf(text, currency) {
-  const digits = decimals(currency);
-  const found = /^(\d{1,12})(?:[.,](\d{1,4}))?$/.exec(text.trim().replace(/[\s']/g, ""));
-  if (!found || (found[2] ?? "").length > digits) return null;
-  const minor = BigInt(found[1] + (found[2] ?? "").padEnd(digits, "0"));
-  return minor <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(minor) : null;
-}
-
 function goalCard(currency) {
   const placeholder = money(view.stream.goal_minor, currency);
   const input = el("input", { inputmode: "decimal", required: true, autocomplete: "off", id: "goal", placeholder });
@@ -160,7 +155,10 @@ function goalCard(currency) {
 
 function take(frame) {
   const part = frame.topic.split("/")[2];
-  if (part === "tally") view.stage.take(frame);
+  if (part === "tally") {
+    view.stage.take(frame);
+    view.desk.take(frame.state);
+  }
   if (part === "stock") seeStock(frame.state.items);
   if (part === "status") seeLife(frame.state.state);
   view.stage.tick(view.live);
@@ -188,13 +186,16 @@ async function openStream(stream) {
   const overlay = new OverlayKey(stream, api, act);
   const right = el("div", {}, goalCard(front.currency), overlay.node, viewers.node);
   const left = el("div", {}, view.stage.node, offersCard(front));
-  show(chooser(), lifeCard(), el("div", { class: "pair" }, left, right));
+  view.desk = new MoneyDesk({ stream, front, api, act });
+  show(chooser(), lifeCard(), el("div", { class: "pair" }, left, right), view.desk.node);
   seeLife(stream.state);
   seeStock(front.offers);
   view.live = new Live({ topics: streamTopics(stream.id), token: () => view.key, onFrame: take }).start();
   view.stage.tick(view.live);
   lookAtScreen(viewers);
+  view.desk.look();
   view.timers = [
+    setInterval(() => view.desk.look(), MONEY_MS),
     setInterval(() => view.stage.tick(view.live), 1000),
     setInterval(() => lookAtScreen(viewers), SCREEN_MS),
   ];

@@ -44,6 +44,11 @@ export function timeOfDay(at) {
   );
 }
 
+export function timeAndDay(at) {
+  const parts = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" };
+  return new Intl.DateTimeFormat(locale, parts).format(new Date(at));
+}
+
 export function localeSwitch() {
   const other = chinese ? "English" : "中文";
   return el(

@@ -52,3 +52,12 @@ export function stripeAmount(minor, currency) {
   if (currency === "MGA") return minor / 100;
   return minor;
 }
+
+// "50000.5" → minor units, digit by digit; null for anything that is no amount.
+export function minorOf(text, currency) {
+  const digits = decimals(currency);
+  const found = /^(\d{1,12})(?:[.,](\d{1,4}))?$/.exec(text.trim().replace(/[\s']/g, ""));
+  if (!found || (found[2] ?? "").length > digits) return null;
+  const minor = BigInt(found[1] + (found[2] ?? "").padEnd(digits, "0"));
+  return minor <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(minor) : null;
+}

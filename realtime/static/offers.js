@@ -24,11 +24,6 @@ export class Stall {
     return [...this.basket].map(([sku, quantity]) => ({ sku, quantity }));
   }
 
-  totalMinor() {
-    const price = new Map(this.front.offers.map((offer) => [offer.sku, offer.price_minor]));
-    return this.lines().reduce((sum, line) => sum + price.get(line.sku) * line.quantity, 0);
-  }
-
   nameOf(sku) {
     const offer = this.front.offers.find((one) => one.sku === sku);
     return offer ? named(offer) : sku;
@@ -111,6 +106,7 @@ export class Stall {
       bar.append(piece);
     }
     const text = t("share", {
+      unit: named(offer, "unit"),
       cause: named(offer.beneficiary),
       gift: money(offer.beneficiary_minor, currency),
       income: money(offer.farmer_minor, currency),

@@ -3,9 +3,9 @@
 
 import { Refusal, Unknown, serverNow, sleep } from "./api.js";
 import { el } from "./dom.js";
-import { clock, count } from "./i18n.js";
+import { clock, count, named } from "./i18n.js";
 import { money } from "./money.js";
-import { asShopper } from "./shopper.js";
+import { w } from "./order_words.js";
 import { t } from "./shop_words.js";
 
 export const FINAL = ["PAID", "EXPIRED", "CANCELLED", "REFUNDED", "PART_REFUNDED"];
@@ -13,21 +13,26 @@ const IN_DOUBT = ["checking", "processing", "succeeded"];
 const SHORTEST = { name: 1, contact: 3, address: 5 };
 const STEP_OF = { RESERVED: 1, AWAITING_PAYMENT: 2, PROCESSING: 2, EXPIRING: 2, PAID: 4 };
 
-export function readOrder(orderId) {
-  return asShopper("GET", `/orders/${encodeURIComponent(orderId)}`);
+export function isGift(order) {
+  return order.kind === "gift";
+}
+
+// Goods want an address before they are paid; a gift wants none.
+export function wantsContact(order) {
+  return !isGift(order) && !order.contact_given;
 }
 
 // Ask for the order until it is final: every second near its turn, every five when the turn is minutes away.
-export async function follow(orderId, onOrder, onTrouble, isStopped) {
+export async function follow(access, onOrder, onTrouble, isStopped) {
   let hurried = 0;
   while (!isStopped()) {
     try {
-      const order = await readOrder(orderId);
+      const order = await access.read();
       if (isStopped()) return;
       hurried = order.state === "RESERVED" ? Math.min(5, Math.max(1, (order.minutes ?? 0) * 2)) : 1.2;
       onTrouble(null);
       onOrder(order);
-      if (FINAL.includes(order.state)) hurried = 15;
+      if (FINAL.includes(order.state)) hurried = order.refund_pending_minor ? 4 : 15;
     } catch (error) {
       if (error instanceof Refusal && error.status !== 425) return onTrouble(error);
       onTrouble(error);
@@ -38,59 +43,78 @@ export async function follow(orderId, onOrder, onTrouble, isStopped) {
 }
 
 export function steps(order) {
-  if (["EXPIRED", "CANCELLED"].includes(order.state)) return "";
-  const done = order.state === "RESERVED" && order.contact_given ? 2 : (STEP_OF[order.state] ?? 4);
-  const here = order.state === "AWAITING_PAYMENT" && !order.contact_given ? 1 : done;
+  if (["EXPIRED", "CANCELLED", "CANCELLING", "REFUNDED"].includes(order.state)) return "";
+  const gift = isGift(order);
+  const held = order.state === "RESERVED" && !wantsContact(order);
+  const done = held ? 2 : (STEP_OF[order.state] ?? 4);
+  const here = order.state === "AWAITING_PAYMENT" && wantsContact(order) ? 1 : done;
   return el(
     "ol",
     { class: "steps" },
-    ...[1, 2, 3, 4].map((n) =>
-      el("li", { class: n <= here ? "done" : "", "aria-current": n === here + 1 ? "step" : null }, t(`step${n}`)),
-    ),
+    ...(gift ? [1, 3, 4] : [1, 2, 3, 4]).map((n) => {
+      const word = gift && n === 1 ? w("step1") : t(`step${n}`);
+      return el("li", { class: n <= here ? "done" : "", "aria-current": n === here + 1 ? "step" : null }, word);
+    }),
   );
 }
 
+function row(name, amount, kind = "") {
+  return el("li", { class: kind }, el("span", {}, name), el("span", { class: "num" }, amount));
+}
+
+// What it is made of and comes to, as it was placed, and what went back of it.
 export function summary(order, nameOf) {
-  const rows = order.lines.map((line) =>
-    el(
-      "li",
-      {},
-      el("span", {}, `${nameOf(line.sku)} × ${count(line.quantity)}`),
-      el("span", { class: "num" }, money(line.amount_minor, order.total.currency)),
-    ),
-  );
-  const total = el(
-    "li",
-    { class: "total" },
-    el("span", {}, t("total")),
-    el("span", { class: "num" }, money(order.total.amount_minor, order.total.currency)),
-  );
-  return el("ul", { class: "lines" }, ...rows, total);
+  const { currency } = order.total;
+  const amount = (minor) => money(minor, currency);
+  const gifts = order.gifts ?? [];
+  const rows = order.lines.map((line) => row(`${nameOf(line.sku)} × ${count(line.quantity)}`, amount(line.amount_minor)));
+  const cost = order.shipping_minor;
+  if (order.lines.length && cost !== undefined) rows.push(row(w("shipping"), cost ? amount(cost) : w("free")));
+  rows.push(...gifts.map((gift) => row(w(gift.kind, { cause: named(gift) }), amount(gift.amount_minor))));
+  rows.push(row(t("total"), amount(order.total.amount_minor), "total"));
+  const tax = order.lines.reduce((sum, line) => sum + (line.tax_minor ?? 0), 0);
+  if (tax) rows.push(row(w("tax"), amount(tax), "soft small"));
+  if (order.refund_pending_minor) rows.push(row(w("pending"), amount(order.refund_pending_minor), "back"));
+  if (order.refunded_minor) rows.push(row(w("refunded"), amount(order.refunded_minor), "back"));
+  return el("ul", { class: "lines" }, ...rows);
 }
 
-export function contactForm(order, onSaved) {
+export function queueCard(order) {
+  const minutes = order.minutes ?? 0;
+  return el(
+    "section",
+    { class: "card", id: "queue" },
+    el("h2", {}, isGift(order) ? w("giftQueue") : t("queueTitle")),
+    el("p", {}, minutes >= 1 ? t("queueMinutes", { minutes: count(minutes) }) : t("queueSoon")),
+    order.ahead > 0 ? el("p", { class: "num soft" }, t("queueAhead", { ahead: count(order.ahead) })) : null,
+    el("p", { class: "soft small gap" }, t("queueWait")),
+  );
+}
+
+export function contactForm(access, onSaved) {
   const problem = el("p", { class: "note bad", role: "alert", hidden: true });
   const button = el("button", { class: "wide", type: "submit" }, t("save"));
   const field = (name, attributes, tag = "input") =>
     el("label", {}, t(name), el(tag, { name, required: true, "aria-required": "true", ...attributes }));
+  const complain = (text) => {
+    problem.textContent = text;
+    problem.hidden = false;
+  };
   const send = async (event) => {
     event.preventDefault();
     const values = Object.fromEntries(["name", "contact", "address"].map((key) => [key, form.elements[key].value.trim()]));
     const empty = Object.keys(values).find((key) => values[key].length < SHORTEST[key]);
     if (empty) {
       form.elements[empty].focus();
-      problem.textContent = t("missing");
-      problem.hidden = false;
-      return;
+      return complain(t("missing"));
     }
     button.disabled = true;
     button.textContent = t("saving");
     try {
-      await asShopper("PUT", `/orders/${encodeURIComponent(order.id)}/contact`, { body: values });
+      await access.ask("PUT", "/contact", { body: values });
       onSaved();
     } catch (error) {
-      problem.textContent = error instanceof Unknown ? t("offline") : t("refused", { detail: error.message });
-      problem.hidden = false;
+      complain(error instanceof Unknown ? t("offline") : t("refused", { detail: error.message }));
     } finally {
       button.disabled = false;
       button.textContent = t("save");
@@ -107,6 +131,13 @@ export function contactForm(order, onSaved) {
     button,
   );
   return form;
+}
+
+// The address, where one is wanted: asked for as soon as the units are held.
+export function contactCard(order, access, onSaved) {
+  const intro = [el("h2", {}, t("heldTitle")), el("p", { class: "soft" }, t("heldText"))];
+  const clockLine = order.pay_by ? el("p", {}, payClock(order)) : "";
+  return el("section", { class: "card" }, ...intro, clockLine, contactForm(access, onSaved));
 }
 
 export function secondsLeft(order) {
@@ -126,20 +157,51 @@ export function payClock(order) {
   return node;
 }
 
-function verdict(kind, title, text) {
+function verdict(kind, title, ...texts) {
   const mark = { good: "✓", wait: "…", back: "↩" }[kind];
   return el(
     "div",
     { class: `verdict ${kind}` },
     el("span", { class: "sign", "aria-hidden": "true" }, mark),
     el("h1", { tabindex: "-1" }, title),
-    el("p", {}, text),
+    ...texts.filter(Boolean).map((text) => el("p", {}, text)),
   );
+}
+
+function paid(order, told) {
+  const code = order.id.slice(-6).toUpperCase();
+  if (order.state === "PART_REFUNDED") return verdict("good", w("partTitle"), told);
+  if (!isGift(order)) return verdict("good", t("paidTitle"), t("paidText", { order: code }), told);
+  const amount = money(order.total.amount_minor, order.total.currency);
+  return verdict("good", w("giftPaid"), w("giftPaidText", { amount, order: code }), told);
+}
+
+function over(order) {
+  const cancelled = order.state === "CANCELLED";
+  if (isGift(order)) {
+    const text = cancelled ? w("giftCancelledText") : w("giftExpiredText");
+    return verdict("back", cancelled ? w("cancelledTitle") : w("giftExpired"), text);
+  }
+  if (cancelled) return verdict("back", w("cancelledTitle"), t("cancelledText"));
+  return verdict("back", t("expiredTitle"), t("expiredText"));
+}
+
+function goingBack(order, told) {
+  const minor = order.refund_pending_minor || order.total.amount_minor;
+  const amount = money(minor, order.total.currency);
+  if (order.state === "REFUND_FAILED") return verdict("wait", w("stuckTitle"), told ?? w("refund_failed"));
+  return verdict("wait", t("refundTitle"), t("refundText", { amount }), order.notice === "refund_pending" ? null : told);
+}
+
+// A payment page at Stripe is open: the shopper may be paying there, and may also pay here after all.
+export function paysElsewhere(order) {
+  const { payment } = order;
+  return order.state === "AWAITING_PAYMENT" && payment?.status === "requires_action" && !payment.client_secret;
 }
 
 // What to say once paying is no longer the shopper's move; null while it is.
 export function outcome(order) {
-  const amount = money(order.total.amount_minor, order.total.currency);
+  const told = order.notice ? w(order.notice) : null;
   switch (order.state) {
     case "RESERVED":
       return null;
@@ -148,18 +210,19 @@ export function outcome(order) {
       return IN_DOUBT.includes(order.payment?.status) ? verdict("wait", t("checkingTitle"), t("checkingText")) : null;
     case "PAID":
     case "PART_REFUNDED":
-      return verdict("good", t("paidTitle"), t("paidText", { order: order.id.slice(-6).toUpperCase() }));
+      return paid(order, told);
     case "EXPIRED":
-      return verdict("back", t("expiredTitle"), t("expiredText"));
     case "CANCELLED":
-      return verdict("back", t("expiredTitle"), t("cancelledText"));
+      return over(order);
+    case "CANCELLING":
+      return verdict("wait", w("closingTitle"), w("closingText"));
     case "REFUND_PENDING":
     case "REFUND_FAILED":
-      return verdict("wait", t("refundTitle"), t("refundText", { amount }));
+      return goingBack(order, told);
     case "REFUNDED":
-      return verdict("back", t("refundedTitle"), t("refundedText"));
+      return verdict("back", t("refundedTitle"), t("refundedText"), told);
     case "DISPUTED":
-      return verdict("wait", t("disputedTitle"), t("disputedText"));
+      return verdict("wait", t("disputedTitle"), w("disputedText"));
     case "LATE_PAID":
       return verdict("wait", t("lateTitle"), t("lateText"));
     default:

@@ -13,6 +13,7 @@ const t = translator({
   sub: ["{units} sold · {orders} orders", "已售 {units} 件 · {orders} 单"],
   subOne: ["{units} sold · {orders} order", "已售 {units} 件 · {orders} 单"],
   goal: ["Goal {goal}", "目标 {goal}"],
+  corrected: ["corrected {amount}", "更正 {amount}"],
   toGo: ["{amount} to go", "还差 {amount}"],
   reached: ["Goal reached!", "目标达成！"],
   left: ["Still on the stall", "货架剩余"],
@@ -37,6 +38,7 @@ const t = translator({
 
 const WAIT_MS = 8_000;
 const HIDDEN_UPDATE_MS = 5_000;
+const DIP_MS = 8_000;
 const ROWS_MAX = 4;
 const LOW_BP = 1_000;
 
@@ -74,11 +76,32 @@ function notice(text) {
 
 const fallback = oneOf("fallback", ["last", "dash", "hide"]);
 
+// What was raised may fall: a refund, a payment that its bank took back. The total says so for a while instead of
+// dropping in silence. Both figures are frames' own; the frames say what stands, not why.
+const dip = { fromMinor: null, until: 0 };
+
+function seeDip(before, { raised_minor: now, currency }) {
+  if (before && before.currency === currency && now < before.raised_minor) {
+    if (performance.now() > dip.until) dip.fromMinor = before.raised_minor;
+    dip.until = performance.now() + DIP_MS;
+    setTimeout(paintDip, DIP_MS + 50);
+  }
+}
+
+function paintDip() {
+  const node = find("dip");
+  const minor = state.tally.raised_minor - (dip.fromMinor ?? 0);
+  const shows = performance.now() < dip.until && minor < 0;
+  node.hidden = !shows;
+  if (shows) say(node, t("corrected", { amount: money(minor, state.tally.currency).replace("-", "−") }));
+}
+
 function paintTally() {
   const { raised_minor: raised, goal_minor: goal, currency, orders, units } = state.tally;
   const dashed = fallback === "dash" && isStale();
   showDigits(find("raised"), dashed ? "—" : money(raised, currency));
   say(find("sub"), dashed ? "" : t(orders === 1 ? "subOne" : "sub", { units: count(units), orders: count(orders) }));
+  paintDip();
   const hasGoal = goal > 0;
   // Whole percents, rounded down: a bar never says 100 % before the goal is reached.
   const percent = hasGoal ? Number((BigInt(Math.max(raised, 0)) * 100n) / BigInt(goal)) : 0;
@@ -186,6 +209,7 @@ function paintSoon() {
 
 function take(frame) {
   const [, , part] = frame.topic.split("/");
+  if (part === "tally") seeDip(state.tally, frame.state);
   state[part] = frame.state;
   const unknown = part === "stock" && frame.state.items.some((item) => !state.names.has(item.sku));
   if (unknown) learnNames(frame.topic.split("/")[1]);

@@ -11,7 +11,7 @@ export const t = translator({
   ofGoal: ["of {goal}", "目标 {goal}"],
   from: ["{farmer}, {place}", "{farmer} · {place}"],
   per: ["per {unit}", "每{unit}"],
-  share: ["{cause} gets {gift}, the farmer {income}", "{gift} 捐给{cause}，农户得 {income}"],
+  share: ["{gift} of each {unit} goes to {cause}; the farmer gets {income}.", "每{unit}有 {gift} 捐给{cause}，农户得 {income}。"],
   left: ["{left} left", "剩余 {left}"],
   ofTotal: ["of {total}", "共 {total}"],
   allHeld: ["All held at the moment", "暂时全部被预订"],

@@ -21,16 +21,20 @@ from fastapi.responses import JSONResponse, Response
 from realtime.pages_routes import install
 from stream_events.access import Signer
 from stream_events.links import Links
+from tests.browser.story import OPTIONS, ORDER
 
 STREAM = "str_peanuts"
 EPOCH = 1_700_000_000_000
 
 STRIPE_JS = """
 window.Stripe = () => ({
-  elements: () => ({
-    create: () => ({ mount: (node) => node.append(document.createElement("input")) }),
-    submit: async () => ({}),
-  }),
+  elements: (options) => {
+    document.documentElement.dataset.methods = options.paymentMethodTypes.join();
+    return {
+      create: () => ({ mount: (node) => node.append(document.createElement("input")) }),
+      submit: async () => ({}),
+    };
+  },
   createConfirmationToken: async () => ({ confirmationToken: { id: "ctoken_test" } }),
   handleNextAction: async () => ({ paymentIntent: { status: "succeeded" } }),
 });
@@ -156,6 +160,9 @@ def _answer(backend: Backend, method: str, path: str, body: Any) -> Reply:
         ("POST", "shoppers"): (201, {"shopper_id": "shp_1", "token": "shopper-token"}),
         ("POST", "socket-tickets"): (201, _ticket(backend, body)),
         ("GET", f"streams/{STREAM}/storefront"): (200, backend.storefront),
+        ("GET", f"orders/{ORDER}/payment-options"): (200, OPTIONS),
+        ("GET", f"orders/{ORDER}/refund-requests"): (200, {"items": [], "next": None}),
+        ("GET", f"streams/{STREAM}/refund-requests"): (200, {"items": [], "next": None}),
     }
     missing = {"status": 404, "code": "not_found", "detail": "There is no such thing here."}
     return known.get((method, path), (404, missing))

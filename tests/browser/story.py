@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 STREAM = "str_peanuts"
+CAMPAIGN = "cmp_1"
 ORDER = "ord_01jd3k8f3h2m5abc"
 
 
@@ -23,6 +24,8 @@ def _offer(
         "beneficiary_minor": gift,
         "fees_minor": price - gift - income,
         "per_shopper_max": 2,
+        "tax_bp": 0,
+        "weight_g": 5000,
         "opens_at": None,
         "total": total,
         "reserved": reserved,
@@ -54,7 +57,7 @@ FRONT: dict[str, Any] = {
     "currency": "CNY",
     "mode": "sandbox",
     "host": {"id": "hst_1", "name": "Lin Xiao"},
-    "campaign": {"id": "cmp_1", "name": "Philanthropy Week", "name_zh": "公益周"},
+    "campaign": {"id": CAMPAIGN, "name": "Philanthropy Week", "name_zh": "公益周"},
     "offers": [
         _offer(
             "PEANUT-5KG",
@@ -110,13 +113,20 @@ def rfc3339(at_s: float) -> str:
 def order(state: str, **changes: Any) -> dict[str, Any]:
     """Return an order of two bags of peanuts in ``state``, as ``GET /v1/orders/{id}`` answers."""
     now = rfc3339(time.time())
+    line = {"sku": "PEANUT-5KG", "quantity": 2, "unit_minor": 2990, "amount_minor": 5980}
     return {
         "id": ORDER,
         "stream_id": STREAM,
+        "kind": "goods",
         "state": state,
         "fulfilment": "NONE",
-        "lines": [{"sku": "PEANUT-5KG", "quantity": 2, "unit_minor": 2990, "amount_minor": 5980}],
+        "lines": [line | {"tax_minor": 0}],
+        "gifts": [],
+        "shipping_minor": 0,
         "total": {"amount_minor": 5980, "currency": "CNY"},
+        "refunded_minor": 0,
+        "refund_pending_minor": 0,
+        "notice": None,
         "place": 812,
         "placed_at": now,
         "ahead": None,
@@ -124,7 +134,55 @@ def order(state: str, **changes: Any) -> dict[str, Any]:
         "pay_by": None,
         "attempts_left": 3,
         "contact_given": False,
+        "display": None,
         "payment": None,
+        "seller": "Zhengyang Growers' Co-operative\nReg. 4117 2400 1234",
+        "refund_terms": "Send it back within 7 days and get your money back.",
+        "refund_terms_zh": "七天无理由退货。",
         "server_time": now,
         **changes,
     }
+
+
+CHILDREN = {"id": "ben_1", "name": "Basketball gear for 8,893 children", "name_zh": "篮球装备"}
+COLLEGE = {"id": "ben_2", "name": "College places", "name_zh": "大学学位"}
+LEFT_BEHIND = {"id": "ben_3", "name": "Left-behind children", "name_zh": "留守儿童"}
+MATCH: dict[str, Any] = {
+    "id": "mat_1",
+    "sponsor": "Golden Mill",
+    "sponsor_zh": "金磨坊",
+    "covers": "gifts",
+    "skus": None,
+    "ratio_bp": 10_000,
+    "pot_minor": 5_000_000,
+    "left_minor": 4_321_000,
+    "per_giver_max_minor": 20_000,
+    "starts_at": "2026-11-22T12:00:00.000Z",
+    "ends_at": "2026-11-22T14:30:00.000Z",
+}
+# The same sale with all that a campaign can promise and ask.
+RICH_FRONT: dict[str, Any] = FRONT | {
+    "shipping": {"type": "flat", "amount_minor": 1000, "free_from_minor": 9900},
+    "seller": "Zhengyang Growers' Co-operative\nReg. 4117 2400 1234",
+    "refund_terms": "Send it back within 7 days and get your money back.",
+    "refund_terms_zh": "七天无理由退货。",
+    "payment_methods": ["card", "alipay"],
+    "gift_min_minor": 100,
+    "gift_max_minor": 1_000_000,
+    "causes": [CHILDREN, COLLEGE, LEFT_BEHIND],
+    "matches": [MATCH],
+    "offers": [offer | {"tax_bp": 900} for offer in FRONT["offers"]],
+}
+OPTIONS: dict[str, Any] = {
+    "methods": ["card", "alipay"],
+    "total": {"amount_minor": 5980, "currency": "CNY"},
+    "return_url": f"http://127.0.0.1/pay/{ORDER}",
+}
+
+
+def gift(state: str, **changes: Any) -> dict[str, Any]:
+    """Return a gift of fifty yuan without goods in ``state``, as ``GET /v1/orders/{id}`` answers."""
+    to = {"kind": "gift", "beneficiary_id": "ben_1", "amount_minor": 5000}
+    named = {"name": CHILDREN["name"], "name_zh": CHILDREN["name_zh"]}
+    total = {"amount_minor": 5000, "currency": "CNY"}
+    return order(state, kind="gift", lines=[], gifts=[to | named], total=total, **changes)
