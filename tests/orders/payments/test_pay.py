@@ -8,7 +8,7 @@ from orders.payments.pay import Payer, pay
 from stream_events.errors import Problem
 from stream_events.ids import new_id
 from tests.orders.payments.counter import Counter
-from tests.orders.payments.sandbox_process import until
+from tests.orders.payments.sandbox_process import PUBLISHABLE_KEY, until
 
 CREATE = "POST /v1/payment_intents"
 
@@ -176,3 +176,29 @@ async def test_the_row_is_there_before_stripe_is_called(counter: Counter) -> Non
     assert row.state == "CREATING"
     assert row.params["amount"] == counter.sale.price_minor
     assert row.params["confirmation_token"].startswith("ctoken_")
+
+
+async def test_a_wallet_is_a_means_like_any_other_where_the_campaign_takes_it(
+    counter: Counter,
+) -> None:
+    first, second = await counter.offered(), await counter.offered()
+    refused = await counter.pay(first, token=await counter.sandbox.other_token("alipay"))
+    assert refused.payment.status == "declined"  # The campaign takes cards alone.
+    await counter.rows("UPDATE campaigns SET payment_methods = '{card,alipay}' RETURNING 1")
+
+    async def by_wallet(order_id: str, **fields: str) -> str:
+        made = {"payment_method_data[type]": "alipay"} | fields
+        path = "/v1/confirmation_tokens"
+        answer = await counter.sandbox.ask("POST", path, made, bearer=PUBLISHABLE_KEY)
+        token = str(answer.body["id"])
+        payer = Payer(
+            order_id, counter.sale.shopper_id, token, return_url="http://testserver/pay/1"
+        )
+        paid = await pay(counter.database, counter.sandbox.gateway, counter.pace, payer)
+        return paid.payment.status
+
+    assert await by_wallet(first) == "requires_action"
+    # After a declined card the wallet's token says itself where the shopper comes back to.
+    await counter.pay(second, "pm_card_visa_chargeDeclined")
+    assert await by_wallet(second, return_url="http://testserver/pay/1") == "requires_action"
+    assert await counter.attempts(second) == [(1, "REQUIRES_ACTION", 2)]
