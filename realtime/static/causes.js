@@ -30,10 +30,12 @@ export class Causes {
   }
 
   slider(cause) {
-    const told = el("output", { class: "num" });
-    const range = el("input", { type: "range", min: 0, max: PARTS_MAX, step: 1, value: 1, oninput: () => this.changed() });
+    const name = named(cause);
+    const told = el("span", { class: "num part" });
+    const bounds = { type: "range", min: 0, max: PARTS_MAX, step: 1, value: 1 };
+    const range = el("input", { ...bounds, "aria-label": name, oninput: () => this.changed() });
     this.sliders.set(cause.id, { range, told });
-    return el("label", { class: "slider" }, el("span", { class: "spread" }, named(cause), told), range);
+    return el("div", { class: "slider" }, el("div", { class: "spread" }, el("span", {}, name), told), range);
   }
 
   isSeveral() {

@@ -246,7 +246,9 @@ async def test_a_decline_says_so_and_leaves_the_form(
     backend.reply("POST", f"orders/{ORDER}/pay", (200, declined))
     page = await open_page(f"{backend.base}/pay/{ORDER}")
     await page.locator("#pay").click()
-    await expect(page.get_by_text("nothing was charged; try another. 2 more tries.")).to_be_visible()
+    await expect(
+        page.get_by_text("nothing was charged; try another. 2 more tries.")
+    ).to_be_visible()
     await expect(page.locator("#pay")).to_be_enabled()
     assert backend.calls("POST", f"orders/{ORDER}/pay")[0][1] == {
         "confirmation_token": "ctoken_test"
@@ -297,7 +299,9 @@ async def test_a_poll_does_not_take_the_form_away_while_an_answer_is_awaited(
     await page.wait_for_timeout(2500)
     await expect(page.locator("#pay")).to_have_text("Checking…")
     backend.reply("GET", f"orders/{ORDER}", (200, turn | {"payment": {"status": "declined"}}))
-    await expect(page.get_by_text("nothing was charged; try another. 1 more tries.")).to_be_visible(timeout=8000)
+    await expect(page.get_by_text("nothing was charged; try another. 1 more tries.")).to_be_visible(
+        timeout=8000
+    )
 
 
 async def test_chinese_is_chinese_and_the_switch_switches(
