@@ -22,7 +22,9 @@ import pytest_asyncio
 from fastapi import APIRouter
 from redis.asyncio import Redis
 
-import orders.tables  # noqa: F401 - imported for the tables it declares, as is the next
+import orders.giving_tables
+import orders.mail.tables
+import orders.tables  # noqa: F401
 import realtime.tables  # noqa: F401
 from inventory.offers import Catalogue
 from server.embedded import Engines, start_engines
