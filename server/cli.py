@@ -79,6 +79,7 @@ def api(fd: Annotated[int, typer.Option(help="The listening socket, inherited.")
         lifespan="on",
         access_log=False,
         log_level="warning",
+        log_config=None,  # ours: it quotes nobody
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
@@ -184,6 +185,7 @@ def sandbox() -> None:
             loop="uvloop",
             access_log=False,
             log_level="warning",
+            log_config=None,
             server_header=False,
             ws="none",
             lifespan="on",

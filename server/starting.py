@@ -1,16 +1,14 @@
 """What every command begins with: settings that make sense, a log, a loop, and engines that run or are reached."""
 
 import asyncio
-import logging
-import sys
 from collections.abc import Coroutine
 from typing import Any
 
-import structlog
 import typer
 import uvloop
 from pydantic import ValidationError
 
+from server import quiet_log
 from server.embedded import EngineError, Engines, attach_engines, start_engines
 from server.settings import Settings
 
@@ -24,18 +22,7 @@ def load(**given: Any) -> Settings:
             where = ".".join(str(part) for part in problem["loc"])
             typer.echo(f"setting {where}: {problem['msg']}", err=True)
         raise typer.Exit(2) from None
-    levels = logging.getLevelNamesMapping()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(levels[settings.log_level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    quiet_log.configure(settings.log_level)
     return settings
 
 

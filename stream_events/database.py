@@ -67,6 +67,8 @@ class Database:
             pool_size=connections_max,
             max_overflow=0,
             pool_timeout=5,
+            # What a statement was given may be somebody's address: no error quotes it.
+            hide_parameters=True,
             connect_args={"server_settings": self._server_settings},
             # The standard library's JSON was an eighth of what settling costs.
             json_serializer=lambda value: msgspec.json.encode(value).decode(),

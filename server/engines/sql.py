@@ -49,6 +49,9 @@ _SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "logging_collector": "off",
+    # A row that is refused, or the statement that brought it, may be somebody's address.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
 }
 _FIRST_SQL = b"CREATE ROLE stream_events LOGIN CREATEDB;\nCREATE DATABASE stream_events OWNER stream_events;\n"
 _LEFTOVERS_S_MAX = 15.0
