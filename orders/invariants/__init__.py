@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import text
 
-from orders.invariants import gate, money, oracle, placed, plumbing, stock, tally
+from orders.invariants import gate, giving, money, oracle, placed, plumbing, stock, tally, terms
 from orders.invariants.finding import Finding, Report
 from orders.payments.errors import PaymentError
 from orders.payments.stripe_gateway import StripeGateway
@@ -45,7 +45,9 @@ async def check(
         await sql.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
         findings += [await each(sql) for each in (stock.i1, stock.i2, stock.i3, stock.i4, stock.i8)]
         findings += [await each(sql) for each in (placed.i10, placed.i13, placed.i14)]
-        findings += [await each(sql) for each in (money.i15, money.i17, money.i18, money.i21)]
+        findings += [await each(sql) for each in (money.i15, money.i17, money.i18)]
+        findings += [await each(sql) for each in (terms.i21, terms.i32)]
+        findings += [await each(sql) for each in (giving.i30, giving.i31, giving.i33)]
         heard = word if isinstance(word, oracle.Word) else None
         if heard is not None:
             findings += [await oracle.i16(sql, heard), await oracle.i19(sql, heard)]

@@ -1,33 +1,28 @@
-"""I15, I17, I18 and I21: the ledger against itself, against the orders and against the terms they were made on."""
+"""I15, I17 and I18: the ledger against itself and against what the orders say of their money."""
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from orders.invariants.finding import Finding, breaches, capped, figure
+from orders.invariants.finding import Finding, breaches, figure
 from orders.lifecycle import KEPT
-
-CLEARING: Final = "stripe/clearing"
-CHUNK: Final = 2_000
 
 # The tables whose rows say what happened, and the trigger that keeps anyone from saying otherwise later.
 APPEND_ONLY: Final = (
     "ledger_entries",
     "ledger_transactions",
+    "order_gifts",
     "seals",
     "stock_moves",
     "tally_history",
+    "transfers",
 )
 
-# What each order has at Stripe by the ledger, without Stripe's own fees.
+# What each order has at Stripe by the ledger, without Stripe's own fees: for its goods and gifts, and for nothing.
 _NET: Final = """
     SELECT t.order_id,
            sum(e.amount_minor) AS net_minor,
-           sum(e.amount_minor) FILTER (WHERE t.kind IN ('capture', 'refund', 'refund_failed', 'dispute', 'reinstate'))
-               AS sale_minor,
+           sum(e.amount_minor) FILTER (WHERE t.kind NOT LIKE 'surplus%') AS sale_minor,
            sum(e.amount_minor) FILTER (WHERE t.kind LIKE 'surplus%') AS surplus_minor
     FROM ledger_transactions t JOIN ledger_entries e ON e.transaction_id = t.id
     WHERE e.account = 'stripe/clearing' AND t.kind <> 'stripe_fee'
@@ -72,10 +67,14 @@ async def i15(sql: AsyncSession) -> Finding:
 
 
 async def i17(sql: AsyncSession) -> Finding:
-    """An order is captured once, and no more goes back than came."""
+    """An order is paid once for its goods and its gifts, and no more goes back than came."""
     twice = """
-        SELECT order_id, count(*) AS captures FROM ledger_transactions WHERE kind = 'capture'
-        GROUP BY order_id HAVING count(*) > 1
+        SELECT order_id, count(*) FILTER (WHERE kind = 'capture') AS captures,
+               count(*) FILTER (WHERE kind = 'donation') AS donations, count(DISTINCT source_id) AS payments
+        FROM ledger_transactions WHERE kind IN ('capture', 'donation')
+        GROUP BY order_id
+        HAVING count(*) FILTER (WHERE kind = 'capture') > 1 OR count(*) FILTER (WHERE kind = 'donation') > 1
+            OR count(DISTINCT source_id) > 1
     """
     repeated = """
         SELECT source_id, kind, count(*) AS times FROM ledger_transactions
@@ -83,22 +82,24 @@ async def i17(sql: AsyncSession) -> Finding:
     """
     too_much = """
         SELECT t.order_id,
-               sum(e.amount_minor) FILTER (WHERE t.kind IN ('capture', 'surplus')) AS captured_minor,
+               sum(e.amount_minor) FILTER (WHERE t.kind IN ('capture', 'donation', 'surplus')) AS captured_minor,
                -sum(e.amount_minor) FILTER (WHERE t.kind LIKE '%refund%') AS refunded_minor
         FROM ledger_transactions t JOIN ledger_entries e ON e.transaction_id = t.id
         WHERE e.account = 'stripe/clearing'
         GROUP BY t.order_id
         HAVING coalesce(-sum(e.amount_minor) FILTER (WHERE t.kind LIKE '%refund%'), 0)
-             > coalesce(sum(e.amount_minor) FILTER (WHERE t.kind IN ('capture', 'surplus')), 0)
+             > coalesce(sum(e.amount_minor) FILTER (WHERE t.kind IN ('capture', 'donation', 'surplus')), 0)
     """
     return Finding(
         "I17",
-        "one capture an order, refunds within captures, one entry a fact",
+        "one payment an order, refunds within payments, one entry a fact",
         await figure(
             sql,
             "SELECT count(*) FILTER (WHERE kind = 'capture') AS captures,"
+            " count(*) FILTER (WHERE kind = 'donation') AS donations,"
             " count(*) FILTER (WHERE kind = 'surplus') AS surplus,"
-            " count(*) FILTER (WHERE kind IN ('refund', 'surplus_refund')) AS refunds FROM ledger_transactions",
+            " count(*) FILTER (WHERE kind IN ('refund', 'donation_refund', 'surplus_refund')) AS refunds"
+            " FROM ledger_transactions",
         ),
         [
             *await breaches(sql, "captured twice", twice),
@@ -159,86 +160,3 @@ async def i18(sql: AsyncSession) -> Finding:
             *await breaches(sql, "money that sold nothing is not going back", unowed),
         ],
     )
-
-
-async def i21(sql: AsyncSession) -> Finding:
-    """Each capture is split as its lines' terms say, to the last minor unit, and in one currency."""
-    mixed = """
-        SELECT t.id AS transaction_id, t.currency, c.currency AS campaign, o.currency AS order_currency
-        FROM ledger_transactions t
-        JOIN campaigns c ON c.id = t.campaign_id
-        LEFT JOIN orders o ON o.id = t.order_id
-        WHERE t.currency <> c.currency OR (o.id IS NOT NULL AND o.currency <> t.currency)
-    """
-    foreign = """
-        SELECT e.transaction_id, e.account FROM ledger_entries e
-        WHERE e.account NOT IN ('stripe/clearing', 'stripe/fees', 'platform/fees')
-          AND NOT EXISTS (SELECT 1 FROM farmers f WHERE e.account = 'farmer/' || f.id)
-          AND NOT EXISTS (SELECT 1 FROM beneficiaries b WHERE e.account = 'beneficiary/' || b.id)
-    """
-    lines: list[str] = []
-    figures = {"captures": 0, "amount_minor": 0}
-    after = ""
-    while captures := (await sql.execute(_CAPTURES, {"after": after, "chunk": CHUNK})).all():
-        after = captures[-1].id
-        sold: defaultdict[str, list[Row[Any]]] = defaultdict(list)
-        orders = {"orders": [capture.order_id for capture in captures]}
-        for line in await sql.execute(_LINES, orders):
-            sold[line.order_id].append(line)
-        for capture in captures:
-            entries = dict(capture.entries or ())
-            figures["captures"] += 1
-            figures["amount_minor"] += entries.get(CLEARING, 0)
-            expected = _expected(sold[capture.order_id])
-            if entries != expected:
-                lines.append(
-                    f"order {capture.order_id}: posted {entries}, its terms give {expected}"
-                )
-    return Finding(
-        "I21",
-        "captures are split by their terms, in one currency",
-        figures,
-        [
-            *capped(lines),
-            *await breaches(sql, "currencies mixed", mixed),
-            *await breaches(sql, "no such account", foreign),
-        ],
-    )
-
-
-def _expected(lines: Sequence[Row[Any]]) -> dict[str, int]:
-    """Return the entries of a capture, worked out anew from the lines and their terms."""
-    parts: Counter[str] = Counter()
-    for line in lines:
-        fixed = (line.beneficiary_fixed_minor or 0) * line.quantity
-        rest = line.amount_minor - fixed
-        shares = {
-            "farmer": line.farmer_bp,
-            "beneficiary": line.beneficiary_bp,
-            "fees": line.fees_bp,
-        }
-        given = {name: rest * bp // 10_000 for name, bp in shares.items()}
-        # Whatever rounding down left over goes out singly: largest remainder first, ties as listed.
-        losers = sorted(shares, key=lambda name: -(rest * shares[name] % 10_000))
-        for name in losers[: rest - sum(given.values())]:
-            given[name] += 1
-        parts[CLEARING] += line.amount_minor
-        parts[f"farmer/{line.farmer_id}"] -= given["farmer"]
-        parts[f"beneficiary/{line.beneficiary_id}"] -= given["beneficiary"] + fixed
-        parts["platform/fees"] -= given["fees"]
-    return {account: amount for account, amount in parts.items() if amount}
-
-
-_CAPTURES = text("""
-SELECT t.id, t.order_id,
-       (SELECT jsonb_agg(jsonb_build_array(e.account, e.amount_minor))
-        FROM ledger_entries e WHERE e.transaction_id = t.id) AS entries
-FROM ledger_transactions t
-WHERE t.kind = 'capture' AND t.id > :after ORDER BY t.id LIMIT :chunk
-""")
-_LINES = text("""
-SELECT l.order_id, l.quantity, l.amount_minor, t.farmer_id, t.beneficiary_id,
-       t.farmer_bp, t.beneficiary_bp, t.fees_bp, t.beneficiary_fixed_minor
-FROM order_lines l JOIN offer_terms t ON t.id = l.terms_id
-WHERE l.order_id = ANY(CAST(:orders AS text[]))
-""")

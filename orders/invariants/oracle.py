@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.invariants.finding import Finding, breaches, capped, figure
-from orders.payments.facts import EventFact, PaymentFact, RefundFact
+from orders.payments.facts import DisputeFact, EventFact, PaymentFact, RefundFact
 from orders.payments.stripe_gateway import StripeGateway
 from stream_events.database import Database
 from stream_events.money import from_stripe_amount
@@ -27,6 +27,8 @@ EVENT_TYPES: Final = (
     "charge.dispute.*",
 )
 _ENDED: Final = frozenset({"succeeded", "canceled"})
+# While a dispute is open, and when it is lost, its money is not ours.
+_HELD: Final = frozenset({"needs_response", "under_review", "lost"})
 # A mismatch of these kinds can never become right, so its object must not be in the books by another way either.
 _NEVER_RIGHT: Final = (
     "amount_mismatch",
@@ -45,6 +47,7 @@ class Word:
     asked_at: datetime
     payments: list[PaymentFact] = field(default_factory=list)
     refunds: list[RefundFact] = field(default_factory=list)
+    disputes: list[DisputeFact] = field(default_factory=list)
     events: list[EventFact] = field(default_factory=list)
 
 
@@ -59,6 +62,8 @@ async def ask(database: Database, stripe: StripeGateway, *, lag_s: int) -> Word:
         word.payments.append(payment)
     async for refund in stripe.list_refunds(row.since, pages_max=PAGES_MAX):
         word.refunds.append(refund)
+    async for dispute in stripe.list_disputes(row.since, pages_max=PAGES_MAX):
+        word.disputes.append(dispute)
     since = max(row.since, row.now - EVENTS_KEPT)
     async for event in stripe.list_events(since, types=EVENT_TYPES, pages_max=PAGES_MAX):
         word.events.append(event)
@@ -103,8 +108,12 @@ def _money_at_stripe(word: Word) -> tuple[dict[str, int], set[str]]:
             money[order_id] -= from_stripe_amount(refund.amount_minor, refund.currency)
         if refund.created_at >= word.fresh_at:
             fresh.add(order_id)
-    for amount_minor, order_id in _disputed(word, order_of):
-        money[order_id] -= amount_minor
+    for dispute in word.disputes:
+        order_id = order_of.get(dispute.payment_intent_id or "", "")
+        if dispute.status in _HELD:
+            money[order_id] -= from_stripe_amount(dispute.amount_minor, dispute.currency)
+        if dispute.created_at >= word.fresh_at:
+            fresh.add(order_id)
     fresh |= {
         order_of.get(_payment_of(event), "")
         for event in word.events
@@ -119,22 +128,6 @@ def _payment_of(event: EventFact) -> str:
         return event.object_id
     reference = event.snapshot.get("payment_intent")
     return reference if isinstance(reference, str) else ""
-
-
-def _disputed(word: Word, order_of: dict[str, str]) -> list[tuple[int, str]]:
-    """Return what open and lost disputes hold, by the newest event of each: the gateway lists no disputes."""
-    newest: dict[str, EventFact] = {}
-    for event in reversed(word.events):  # Listed newest first.
-        if event.object_kind == "dispute":
-            newest[event.object_id] = event
-    return [
-        (
-            from_stripe_amount(event.snapshot["amount"], str(event.snapshot["currency"]).upper()),
-            order_of.get(_payment_of(event), ""),
-        )
-        for event in newest.values()
-        if event.snapshot.get("status") in {"needs_response", "under_review", "lost"}
-    ]
 
 
 async def i19(sql: AsyncSession, word: Word) -> Finding:

@@ -10,54 +10,96 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.invariants.finding import Finding, breaches, figure
 
+# The columns of a tally, in one order everywhere here.
+_SUMS: Final = (
+    "raised_minor",
+    "sales_minor",
+    "orders",
+    "units",
+    "gifts",
+    "gifts_minor",
+    "matched_minor",
+)
+# What a transaction of each kind is about; kinds that are not here move no total.
+_ABOUT: Final = """
+    CASE WHEN t.kind IN ('capture', 'refund', 'refund_failed', 'dispute', 'reinstate') THEN 'sale'
+         WHEN t.kind LIKE 'donation%' THEN 'gift'
+         WHEN t.kind LIKE 'match%' THEN 'match'
+    END
+"""
 # Every sealed transaction with what it adds; a scope is the campaign or the stream.
-_ADDED: Final = """
-    SELECT s.campaign_id, t.stream_id, s.seq,
-           coalesce(-sum(e.amount_minor) FILTER (WHERE e.account LIKE 'beneficiary/%'), 0) AS raised_minor,
-           CASE WHEN t.kind IN ('capture', 'refund', 'refund_failed', 'dispute', 'reinstate')
-                THEN coalesce(sum(e.amount_minor) FILTER (WHERE e.account = 'stripe/clearing'), 0) ELSE 0
-           END AS sales_minor,
-           CASE WHEN jsonb_array_length(t.lines) = 0 THEN 0
-                WHEN t.kind IN ('capture', 'refund_failed', 'reinstate') THEN 1
-                WHEN t.kind IN ('refund', 'dispute') THEN -1 ELSE 0
-           END AS orders,
-           CASE WHEN t.kind IN ('capture', 'refund_failed', 'reinstate') THEN 1
-                WHEN t.kind IN ('refund', 'dispute') THEN -1 ELSE 0
-           END * coalesce((SELECT sum(CAST(line ->> 1 AS bigint)) FROM jsonb_array_elements(t.lines) AS line), 0)
-               AS units
-    FROM seals s
-    JOIN ledger_transactions t ON t.id = s.transaction_id
-    JOIN ledger_entries e ON e.transaction_id = t.id
-    GROUP BY s.campaign_id, s.seq, t.id
+_ADDED: Final = f"""
+    SELECT a.campaign_id, a.stream_id, a.seq,
+           CASE WHEN a.about IS NULL THEN 0 ELSE a.credited_minor END AS raised_minor,
+           CASE WHEN a.about = 'sale' THEN a.cleared_minor ELSE 0 END AS sales_minor,
+           CASE WHEN a.about = 'sale' THEN a.orders ELSE 0 END AS orders,
+           CASE WHEN a.kind IN ('capture', 'refund_failed', 'reinstate') THEN a.units
+                WHEN a.kind IN ('refund', 'dispute') THEN -a.units ELSE 0
+           END AS units,
+           CASE WHEN a.about = 'gift' THEN a.gifts ELSE 0 END AS gifts,
+           CASE WHEN a.about = 'gift' THEN a.credited_minor ELSE 0 END AS gifts_minor,
+           CASE WHEN a.about = 'match' THEN a.credited_minor ELSE 0 END AS matched_minor
+    FROM (
+        SELECT s.campaign_id, t.stream_id, s.seq, t.kind, t.orders, t.gifts, {_ABOUT} AS about,
+               coalesce(-sum(e.amount_minor) FILTER (WHERE e.account LIKE 'beneficiary/%'), 0) AS credited_minor,
+               coalesce(sum(e.amount_minor) FILTER (WHERE e.account = 'stripe/clearing'), 0) AS cleared_minor,
+               coalesce((SELECT sum(CAST(line ->> 1 AS bigint)) FROM jsonb_array_elements(t.lines) AS line), 0) AS units
+        FROM seals s
+        JOIN ledger_transactions t ON t.id = s.transaction_id
+        JOIN ledger_entries e ON e.transaction_id = t.id
+        GROUP BY s.campaign_id, s.seq, t.id
+    ) a
 """
 _RUNNING: Final = f"""
-    SELECT scope_id, seq,
-           sum(raised_minor) OVER w AS raised_minor, sum(sales_minor) OVER w AS sales_minor,
-           sum(orders) OVER w AS orders, sum(units) OVER w AS units, row_number() OVER last AS from_end
+    SELECT scope_id, seq, {", ".join(f"sum({name}) OVER w AS {name}" for name in _SUMS)},
+           row_number() OVER last AS from_end
     FROM (
-        SELECT campaign_id AS scope_id, seq, raised_minor, sales_minor, orders, units FROM ({_ADDED}) c
+        SELECT campaign_id AS scope_id, * FROM ({_ADDED}) c
         UNION ALL
-        SELECT stream_id, seq, raised_minor, sales_minor, orders, units FROM ({_ADDED}) s
+        SELECT stream_id, * FROM ({_ADDED}) s WHERE stream_id <> campaign_id
     ) both_scopes
     WINDOW w AS (PARTITION BY scope_id ORDER BY seq), last AS (PARTITION BY scope_id ORDER BY seq DESC)
 """
 
 
+# An order of goods counts while units of it are sold, a gift while something of it is given.
+_MISCOUNTED: Final = """
+    SELECT t.order_id, sum(t.orders) AS orders, sum(t.gifts) AS gifts
+    FROM ledger_transactions t
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(CAST(line ->> 1 AS bigint)), 0) AS units FROM jsonb_array_elements(t.lines) AS line
+    ) l
+    CROSS JOIN LATERAL (
+        SELECT coalesce(-sum(e.amount_minor), 0) AS credited_minor FROM ledger_entries e
+        WHERE e.transaction_id = t.id AND e.account LIKE 'beneficiary/%'
+    ) c
+    WHERE t.order_id IS NOT NULL
+    GROUP BY t.order_id
+    HAVING sum(t.orders) <> CAST(sum(
+               CASE WHEN t.kind IN ('capture', 'refund_failed', 'reinstate') THEN l.units
+                    WHEN t.kind IN ('refund', 'dispute') THEN -l.units ELSE 0 END) > 0 AS integer)
+        OR sum(t.gifts) <> CAST(sum(CASE WHEN t.kind LIKE 'donation%' THEN c.credited_minor ELSE 0 END) > 0
+                                AS integer)
+"""
+
+
+def _row(alias: str) -> str:
+    return ", ".join(f"{alias}.{name}" for name in _SUMS)
+
+
 async def i23(sql: AsyncSession, *, at_rest: bool) -> Finding:
     """Every tally, the newest and each one before it, is what the ledger up to its number adds up to."""
     history = f"""
-        SELECT h.scope_id, h.seq, h.raised_minor, r.raised_minor AS added_up, h.sales_minor, h.orders, h.units
+        SELECT h.scope_id, h.seq, r.raised_minor AS added_up, {_row("h")}
         FROM tally_history h LEFT JOIN ({_RUNNING}) r ON r.scope_id = h.scope_id AND r.seq = h.seq
-        WHERE (h.raised_minor, h.sales_minor, h.orders, h.units)
-              IS DISTINCT FROM (r.raised_minor, r.sales_minor, r.orders, r.units)
+        WHERE ({_row("h")}) IS DISTINCT FROM ({_row("r")})
     """
     newest = f"""
         SELECT coalesce(r.scope_id, y.scope_id) AS scope_id, y.seq, r.seq AS sealed_to,
-               y.raised_minor, r.raised_minor AS added_up, y.sales_minor, y.orders, y.units
+               r.raised_minor AS added_up, {_row("y")}
         FROM (SELECT * FROM ({_RUNNING}) every WHERE from_end = 1) r
         FULL JOIN tallies y ON y.scope_id = r.scope_id
-        WHERE (y.seq, y.raised_minor, y.sales_minor, y.orders, y.units)
-              IS DISTINCT FROM (r.seq, r.raised_minor, r.sales_minor, r.orders, r.units)
+        WHERE (y.seq, {_row("y")}) IS DISTINCT FROM (r.seq, {_row("r")})
            OR NOT EXISTS (SELECT 1 FROM tally_history h WHERE h.scope_id = y.scope_id AND h.seq = y.seq)
     """
     gaps = """
@@ -88,6 +130,7 @@ async def i23(sql: AsyncSession, *, at_rest: bool) -> Finding:
             *await breaches(sql, "published, and not what it adds up to", history),
             *await breaches(sql, "newest tally differs", newest),
             *await breaches(sql, "numbers with a gap", gaps),
+            *await breaches(sql, "counted otherwise than it stands", _MISCOUNTED),
             *await breaches(
                 sql, "posted, and neither or both sealed and waiting", unsealed, at_rest=at_rest
             ),

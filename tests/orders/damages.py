@@ -28,6 +28,7 @@ def sql_damage(code: str, name: str, *statements: str) -> None:
             "expired": world.expired.order_id,
             "part": world.part_refunded.order_id,
             "late": world.late.order_id,
+            "gift": world.gift.order_id,
             "shopper": world.paid.shopper_id,
             "stock": world.sale.stock_id,
         }

@@ -10,13 +10,14 @@ from sqlalchemy import text
 from orders.invariants import Report, check
 from orders.payments.stripe_gateway import StripeGateway
 from stream_events.database import Database
+from tests.orders import giving_damages
 from tests.orders.damages import DAMAGES, LEAKED, Damage
 from tests.orders.payers import run
 from tests.orders.payments.sandbox_process import free_port
 from tests.orders.sound_world import World, make_gate, make_sandbox, make_world
 
 # The fixtures that every test here asks for by name.
-__all__ = ["make_gate", "make_sandbox", "make_world"]
+__all__ = ["giving_damages", "make_gate", "make_sandbox", "make_world"]
 
 
 def codes(report: Report) -> set[str]:
@@ -45,6 +46,10 @@ ALL = [
     "I22",
     "I23",
     "I29",
+    "I30",
+    "I31",
+    "I32",
+    "I33",
 ]
 
 
@@ -55,8 +60,13 @@ async def test_a_sound_world_passes_with_its_figures(world: World) -> None:
     figures = {finding.code: finding.figures for finding in report.findings}
     assert figures["I1"] == {"skus": 1, "total": 100, "reserved": 1, "sold": 6}
     assert figures["I5"] == {"streams": 1, "shut": 0, "free": 93}
-    assert figures["I16"] == {"stripe_minor": 16940, "ledger_minor": 16940, "orders": 3}
-    assert figures["I23"]["raised_minor"] == 2541
+    # Three orders of goods with a gift and shipping in one of them, less 1000, and a gift of 900, less 301.
+    assert figures["I16"] == {"stripe_minor": 18189, "ledger_minor": 18189, "orders": 4}
+    assert figures["I23"]["raised_minor"] == 4177
+    assert figures["I30"] == {"matches": 2, "uses": 5, "spent_minor": 1149}
+    assert figures["I31"] == {"pledges": 1, "accrued_minor": 56}
+    assert figures["I32"] == {"fees": 4, "fees_minor": 649}
+    assert figures["I33"] == {"transfers": 2, "paid_out_minor": 700, "paid_in_minor": 90}
     assert report.checked == len(ALL)
     assert "I16  holds" in str(report)
     assert msgspec.json.decode(msgspec.json.encode(report.as_json()))["failed"] == []
@@ -90,6 +100,17 @@ async def mended(database: Database) -> AsyncIterator[None]:
                     " CHECK (reserved >= 0 AND sold >= 0 AND reserved + sold <= total)"
                 )
             )
+        if not await sql.scalar(
+            text("SELECT count(*) FROM pg_constraint WHERE conname = 'ck_matches_pot'")
+        ):
+            await sql.execute(text("DELETE FROM match_uses"))
+            await sql.execute(text("DELETE FROM matches"))
+            await sql.execute(
+                text(
+                    "ALTER TABLE matches ADD CONSTRAINT ck_matches_pot"
+                    " CHECK (pot_minor > 0 AND spent_minor BETWEEN 0 AND pot_minor)"
+                )
+            )
 
 
 @pytest.mark.parametrize(
@@ -111,7 +132,10 @@ def test_each_invariant_has_a_damage_that_it_reports() -> None:
     assert tried == set(ALL)
 
 
-@pytest.mark.parametrize("table", ["ledger_transactions", "ledger_entries", "orders", "seals"])
+@pytest.mark.parametrize(
+    "table",
+    ["ledger_transactions", "ledger_entries", "order_gifts", "orders", "seals", "transfers"],
+)
 async def test_a_trigger_switched_off_is_reported(world: World, table: str) -> None:
     assert codes(await world.check()) == set()
     await run(world.database, f"ALTER TABLE {table} DISABLE TRIGGER USER")
