@@ -151,6 +151,32 @@ async def test_money_taken_from_goods_is_not_there_for_a_line(
     )
 
 
+async def test_a_line_is_given_back_out_of_goods_never_out_of_gifts(
+    api: httpx.AsyncClient, database: Database, sale: Sale
+) -> None:
+    placed = await place(database, sale, gifts=[(sale.beneficiary_id, 2990)])
+    await settle(database, [placed.payment()])
+    await post(api, placed, "k1", amount_minor=1000)
+    answer = await post(api, placed, "k2", lines=[{"sku": sale.sku, "quantity": 1}])
+    assert (answer.json()["code"], answer.json()["left"]) == ("more_than_left", 2490)
+    gift = await post(api, placed, "k3", gift=True)
+    assert gift.json()["refund"]["gift_minor"] == 2490
+    assert gift.json()["refundable"]["amount_minor"] == 2490
+
+
+async def test_while_a_bank_decides_a_failed_refund_is_not_repeated(
+    api: httpx.AsyncClient, database: Database, paid: Placed
+) -> None:
+    made = (await post(api, paid, "k1", amount_minor=100)).json()["refund"]
+    failed = paid.refund("re_1", "failed", amount_minor=100, metadata={"refund_id": made["id"]})
+    await settle(database, [failed, paid.dispute("dp_1", "needs_response", amount_minor=50)])
+    assert (await state_of(database, paid))[0] == "REFUND_FAILED"
+    refused = await post(api, paid, "k2", amount_minor=100)
+    assert (refused.status_code, refused.json()["code"]) == (409, "payment_disputed")
+    await settle(database, [paid.dispute("dp_1", "won", amount_minor=50)])
+    assert (await post(api, paid, "k3", amount_minor=100)).status_code == 201
+
+
 @pytest.mark.parametrize(
     "body",
     [

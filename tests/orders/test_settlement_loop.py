@@ -101,6 +101,30 @@ async def test_a_refund_that_comes_before_its_payment_brings_the_payment_along(
     assert await state_of(database, placed) == ("REFUNDED", 2990, 2990, 0)
 
 
+async def test_a_refund_finds_its_order_though_its_attempt_never_learnt_the_payment(
+    database: Database, sale: Sale, sandbox: RunningSandbox
+) -> None:
+    """The one who made the payment died before writing its id down; then somebody refunds at the dashboard."""
+    placed = await pay_at(sandbox, database, sale)
+    given_back = await sandbox.gateway.refund(placed.payment_intent_id, 100, placed.order_id, {})
+    await run(database, "UPDATE pay_attempts SET payment_intent_id = NULL, state = 'CREATING'")
+    await store_event(database, "refund.created", snapshot_of(given_back))
+    await settle_events_once(database, sandbox.gateway)
+    assert await state_of(database, placed) == ("PART_REFUNDED", 2990, 100, 0)
+    assert await events(database) == [("refund.created", "DONE", None)]
+
+
+async def test_what_comes_after_a_gift_that_is_in_the_books_needs_no_call(
+    database: Database, sale: Sale, silence: StripeGateway
+) -> None:
+    placed = await place(database, sale, quantity=0, gifts=[(sale.beneficiary_id, 500)])
+    await store_event(database, "payment_intent.succeeded", snapshot_of(placed.payment()))
+    assert await settle_events_once(database, silence) == 1
+    await store_event(database, "refund.created", snapshot_of(placed.refund("re_1")))
+    assert await settle_events_once(database, silence) == 1
+    assert await state_of(database, placed) == ("REFUNDED", 500, 500, 0)
+
+
 async def test_what_cannot_be_read_or_found_is_set_apart_and_what_says_nothing_is_done(
     database: Database, sale: Sale, sandbox: RunningSandbox
 ) -> None:
