@@ -3,6 +3,7 @@
 import { translator } from "./i18n.js";
 
 export const w = translator({
+  yourGift: ["Your gift", "我的捐赠"],
   gift: ["Gift to {cause}", "捐赠：{cause}"],
   extra: ["More than the price, to {cause}", "多付部分，捐给{cause}"],
   round_up: ["Rounded up, to {cause}", "凑整部分，捐给{cause}"],

@@ -105,7 +105,7 @@ export class OrderPage {
     return el(
       "section",
       { class: "card", id: "receipt" },
-      el("h2", {}, t("yourOrder")),
+      el("h2", {}, isGift(order) ? w("yourGift") : t("yourOrder")),
       summary(order, this.nameOf),
       el("p", { class: "soft small gap num" }, w("number", told)),
       terms.length ? el("dl", { class: "terms small" }, ...terms) : null,

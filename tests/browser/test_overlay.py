@@ -88,6 +88,36 @@ async def test_a_growing_total_rolls_to_exactly_the_new_one(
     assert await shown(page) == "¥2.50"
 
 
+@pytest.mark.slow
+async def test_a_correction_is_said_and_not_slipped_in(
+    open_page: Open, backend: Backend, overlay_key: str
+) -> None:
+    page = await open_overlay(open_page, backend, overlay_key)
+    dip = page.locator("#dip")
+    await backend.say(TOPIC, **(TALLY | {"raised_minor": 1_290_000}))
+    await expect(page.locator("#raised")).to_have_attribute("aria-label", "¥12,900.00")
+    await expect(dip).to_be_hidden()
+    await backend.say(TOPIC, **(TALLY | {"raised_minor": 1_287_010}))
+    await expect(dip).to_have_text("corrected −¥29.90")
+    await expect(page.locator("#raised")).to_have_attribute("aria-label", "¥12,870.10")
+    # A second one while the first is still said: the whole way down from where the fall began.
+    await backend.say(TOPIC, **(TALLY | {"raised_minor": 1_286_562}))
+    await expect(dip).to_have_text("corrected −¥34.38")
+    total = await page.locator("#raised").bounding_box()
+    note = await dip.bounding_box()
+    assert total is not None
+    assert note is not None
+    assert note["y"] + note["height"] <= total["y"] + 2
+    await put_on_stage(page)
+    await page.screenshot(path=shot("overlay-corrected"))
+    await expect(dip).to_be_hidden(timeout=12_000)
+    # An older frame that comes late is no correction, and neither is growth.
+    await backend.send(TOPIC, EPOCH, 2, TALLY | {"raised_minor": 100})
+    await backend.say(TOPIC, **(TALLY | {"raised_minor": 1_300_000}))
+    await expect(page.locator("#raised")).to_have_attribute("aria-label", "¥13,000.00")
+    await expect(dip).to_be_hidden()
+
+
 async def test_an_older_frame_changes_nothing(
     open_page: Open, backend: Backend, overlay_key: str
 ) -> None:
