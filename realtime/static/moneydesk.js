@@ -31,7 +31,7 @@ export class MoneyDesk {
       { class: "card fold", id: "money" },
       el("summary", {}, m("title"), " ", this.badge),
       el("dl", { class: "figures" }, ...figures),
-      el("div", { class: "desk" }, this.requestsPart(), this.lookUpPart(), this.matchesPart()),
+      el("div", { class: "desk" }, el("div", {}, this.requestsPart(), this.matchesPart()), this.lookUpPart()),
     );
     this.node.addEventListener("toggle", () => this.look());
   }

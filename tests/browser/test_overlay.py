@@ -113,7 +113,7 @@ async def test_a_correction_is_said_and_not_slipped_in(
     await expect(dip).to_be_hidden(timeout=12_000)
     # An older frame that comes late is no correction, and neither is growth.
     await backend.send(TOPIC, EPOCH, 2, TALLY | {"raised_minor": 100})
-    await backend.say(TOPIC, **(TALLY | {"raised_minor": 1_300_000}))
+    await backend.send(TOPIC, EPOCH, 50, TALLY | {"raised_minor": 1_300_000})
     await expect(page.locator("#raised")).to_have_attribute("aria-label", "¥13,000.00")
     await expect(dip).to_be_hidden()
 
