@@ -67,7 +67,7 @@ _STRANGERS: Final = """
     LEFT JOIN orders o ON o.id = u.order_id
     LEFT JOIN streams s ON s.id = o.stream_id
     WHERE o.shopper_id IS DISTINCT FROM u.shopper_id OR s.campaign_id IS DISTINCT FROM m.campaign_id
-       OR m.stream_id <> o.stream_id OR o.placed_at < m.starts_at
+       OR m.stream_id <> o.stream_id OR o.placed_at < m.starts_at OR o.placed_at >= m.ends_at
 """
 _UNEARNED: Final = f"""
     SELECT match_id, order_id, base_minor, raised_minor, amount_minor, left_minor, net_minor

@@ -128,6 +128,11 @@ sql_damage(
     "matched before the window",
     "UPDATE matches SET starts_at = now() + interval '1 hour'",
 )
+sql_damage(
+    "I30",
+    "matched after the window",
+    "UPDATE matches SET ends_at = now() - interval '30 min'",
+)
 sql_damage("I30", "another giver", "UPDATE match_uses SET shopper_id = 'shp_other'")
 sql_damage("I30", "a base that nobody gave", "UPDATE match_uses SET base_minor = base_minor + 1")
 sql_damage("I30", "a better ratio than promised", "UPDATE matches SET ratio_bp = ratio_bp - 1")
