@@ -4,14 +4,18 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import APIRouter
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
 
 import orders.routes
+from orders.mail.letters import Matter
+from orders.mail.matters import matter_of
 from orders.mail.outbox import queue_sealed_once
 from orders.mail.postman import Postman, deliver_once, run_mail
 from orders.mail.smtp import read_route
@@ -154,16 +158,24 @@ async def test_nobody_waits_for_the_post_office_with_a_row_locked(
     assert await outbox(database) == [("paid", "DUE", "SMTPServerDisconnected")]
 
 
+@pytest.mark.parametrize("fails_in", ["python", "sql"])
 async def test_a_mail_that_cannot_be_written_holds_no_other_up(
-    database: Database, sale: Sale, postman: Postman
+    database: Database,
+    sale: Sale,
+    postman: Postman,
+    fails_in: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     broken, sound = await paid(database, sale), await paid(database, sale)
     await queue_sealed_once(database)
-    await run(
-        database,
-        "UPDATE mail_outbox SET kind = 'unheard_of' WHERE order_id = :id",
-        id=broken.order_id,
-    )
+
+    async def fail(sql: AsyncSession, *told: Any) -> Matter:
+        if broken.order_id in told:
+            await sql.execute(text("SELECT 1 / 0" if fails_in == "sql" else "SELECT 1"))
+            raise LookupError
+        return await matter_of(sql, *told)
+
+    monkeypatch.setattr("orders.mail.postman.matter_of", fail)
     with capture_logs() as logs:
         assert await deliver_once(database, postman) == 1
     assert [entry["event"] for entry in logs] == ["mail_not_written"]
