@@ -8,7 +8,7 @@ import { decimals, minorOf, money } from "./money.js";
 export function presetsOf(majors, currency, leastMinor, mostMinor) {
   const digits = decimals(currency);
   const one = digits === 0 ? 100 : 10 ** digits;
-  return majors.map((major) => major * one).filter((minor) => minor >= leastMinor && minor <= (mostMinor ?? Infinity));
+  return majors.map((major) => major * one).filter((minor) => minor >= leastMinor && minor <= mostMinor);
 }
 
 export class Amounts {

@@ -49,9 +49,9 @@ export class Donate {
     this.onGiven = onGiven;
     this.attempt = new Attempt(front.id, "donations");
     this.busy = false;
-    const { currency, causes } = front;
-    const least = Math.max(1, front.gift_min_minor ?? 1);
-    const presets = presetsOf(PRESETS, currency, least, front.gift_max_minor);
+    const { currency, gifts } = front;
+    const { causes } = gifts;
+    const presets = presetsOf(PRESETS, currency, gifts.min_minor, gifts.max_minor);
     const changed = () => this.paint();
     this.amounts = new Amounts({ name: t("amount"), presets, currency, onChange: changed });
     this.causes = new Causes(causes, currency, changed);
@@ -85,11 +85,11 @@ export class Donate {
   }
 
   trouble() {
-    const { currency, gift_min_minor: least, gift_max_minor: most } = this.front;
+    const { currency, gifts: terms } = this.front;
     const amount = this.amounts.value();
     if (amount === null) return t("amountBad");
-    if (amount < (least ?? 0)) return t("tooSmall", { amount: money(least, currency) });
-    if (most != null && amount > most) return t("tooLarge", { amount: money(most, currency) });
+    if (amount < terms.min_minor) return t("tooSmall", { amount: money(terms.min_minor, currency) });
+    if (amount > terms.max_minor) return t("tooLarge", { amount: money(terms.max_minor, currency) });
     return this.causes.trouble() ?? this.said.trouble();
   }
 

@@ -16,10 +16,10 @@ export class Extras {
     const { currency } = front;
     const changed = () => this.changed();
     const parts = [];
-    if (front.causes?.length) {
-      const presets = presetsOf(GIFTS, currency, Math.max(1, front.gift_min_minor ?? 1), front.gift_max_minor);
+    if (front.gifts) {
+      const presets = presetsOf(GIFTS, currency, front.gifts.min_minor, front.gifts.max_minor);
       this.gift = new Amounts({ name: t("giftOnTop"), presets, currency, none: true, onChange: changed });
-      this.causes = new Causes(front.causes, currency, changed);
+      this.causes = new Causes(front.gifts.causes, currency, changed);
       this.whom = el("div", { hidden: true }, this.causes.node);
       parts.push(el("h3", {}, t("giftOnTop")), this.gift.node, this.whom);
     }
@@ -56,12 +56,12 @@ export class Extras {
 
   // What keeps this from being sent, in words, or null. gifts: what the order would give in all.
   trouble(giftsMinor) {
-    const { currency, gift_min_minor: least, gift_max_minor: most } = this.front;
+    const { currency, gifts: terms } = this.front;
     const gift = this.gift ? this.gift.value() : 0;
     if (gift === null || this.moreMinor() === null) return t("amountBad");
-    if (gift && gift < (least ?? 0)) return t("tooSmall", { amount: money(least, currency) });
+    if (gift && gift < terms.min_minor) return t("tooSmall", { amount: money(terms.min_minor, currency) });
     if (gift && this.causes.trouble()) return this.causes.trouble();
-    if (most != null && giftsMinor > most) return t("tooLarge", { amount: money(most, currency) });
+    if (terms && giftsMinor > terms.max_minor) return t("tooLarge", { amount: money(terms.max_minor, currency) });
     return null;
   }
 

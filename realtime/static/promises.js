@@ -35,7 +35,7 @@ export class Sponsors {
     this.node = el("ul", { class: "sponsors", hidden: true });
   }
 
-  take({ matches = [], currency }) {
+  take({ matches, currency }) {
     const open = matches.filter((match) => match.left_minor > 0);
     this.node.hidden = open.length === 0;
     while (this.node.children.length > open.length) this.node.lastChild.remove();
@@ -49,7 +49,7 @@ function weight(grams) {
 }
 
 export function shippingText(rule, currency) {
-  if (!rule || rule.type === "free") return t("shippingFree");
+  if (rule.type === "free") return t("shippingFree");
   const amount = (minor) => money(minor, currency);
   const step = (each) => t("shippingClass", { amount: amount(each.amount_minor), weight: weight(each.up_to_g) });
   const by = rule.type === "by_weight";
@@ -67,7 +67,7 @@ export function sellerTerms({ seller, ...terms }) {
 }
 
 export function termsCard(front) {
-  const methods = (front.payment_methods ?? []).map((method) => t(method)).join(" · ");
+  const methods = front.payment_methods.map((method) => t(method)).join(" · ");
   return el(
     "details",
     { class: "card fold", id: "terms" },
@@ -75,7 +75,7 @@ export function termsCard(front) {
     el(
       "dl",
       { class: "terms" },
-      ...term(t("shipping"), shippingText(front.shipping, front.currency)),
+      ...term(t("shipping"), shippingText(front.shipping.rule, front.currency)),
       ...term(t("tax"), t("taxText")),
       ...term(t("methods"), methods),
       ...sellerTerms(front),

@@ -95,7 +95,7 @@ function paintSums(sums) {
   const { currency } = view.front;
   const words = [g("sumGoods", { amount: money(sums.goods, currency) })];
   if (sums.shipping) words.push(g("sumShipping", { amount: money(sums.shipping, currency) }));
-  else if (view.front.shipping) words.push(g("sumFree"));
+  else words.push(g("sumFree"));
   if (sums.gifts) words.push(g("sumGifts", { amount: money(sums.gifts, currency) }));
   if (sums.tax) words.push(g("sumTax", { amount: money(sums.tax, currency) }));
   const text = sums.shipping === null ? g("tooHeavy") : words.join(" · ");
@@ -284,9 +284,9 @@ function seeFront() {
   view.latest = new Map();
   view.stall = new Stall(view.front, () => paintBuy());
   view.extras = new Extras(view.front, () => paintBuy());
-  if (view.front.causes?.length) view.donate = new Donate(view.front, openGift);
+  if (view.front.gifts) view.donate = new Donate(view.front, openGift);
   view.sponsors.take(view.front);
-  if (view.front.matches?.length) setInterval(lookAtPromises, PROMISES_MS);
+  if (view.front.matches.length) setInterval(lookAtPromises, PROMISES_MS);
   view.live = new Live({ topics: streamTopics(streamId), token: shopperToken, onFrame: take }).start();
   setInterval(() => opensAt() !== null || view.opensAt ? paintBuy() : null, 500);
 }

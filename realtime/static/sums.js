@@ -24,7 +24,7 @@ export function taxPart(amountMinor, taxBp) {
 
 // null: heavier than the heaviest class.
 export function shippingMinor(rule, goodsMinor, weightG) {
-  if (!rule || rule.type === "free") return 0;
+  if (rule.type === "free") return 0;
   const heavy = rule.type === "by_weight" && weightG > rule.classes.at(-1).up_to_g;
   if (heavy) return null;
   if (rule.free_from_minor != null && goodsMinor >= rule.free_from_minor) return 0;
@@ -39,10 +39,10 @@ export function reckon(front, lines, extras) {
     const offer = front.offers.find((one) => one.sku === sku);
     const amount = offer.price_minor * quantity;
     sums.goods += amount;
-    sums.tax += taxPart(amount, offer.tax_bp ?? 0);
-    sums.weightG += (offer.weight_g ?? 0) * quantity;
+    sums.tax += taxPart(amount, offer.tax_bp);
+    sums.weightG += offer.weight_g * quantity;
   }
-  sums.shipping = sums.goods ? shippingMinor(front.shipping, sums.goods, sums.weightG) : 0;
+  sums.shipping = sums.goods ? shippingMinor(front.shipping.rule, sums.goods, sums.weightG) : 0;
   const given = (extras?.gift?.amount_minor ?? 0) + (extras?.extra_minor ?? 0);
   const before = sums.goods + (sums.shipping ?? 0) + given;
   const step = extras?.round_up_to_minor;

@@ -45,6 +45,11 @@ def _offer(
     }
 
 
+def shipping(rule: dict[str, Any]) -> dict[str, Any]:
+    """Return what sending costs, as a storefront says it."""
+    return {"rule": rule, "words": "Shipping is told in words.", "words_zh": "运费说明。"}
+
+
 FRONT: dict[str, Any] = {
     "id": STREAM,
     "title": "Zhengyang peanuts, live with the county",
@@ -58,6 +63,13 @@ FRONT: dict[str, Any] = {
     "mode": "sandbox",
     "host": {"id": "hst_1", "name": "Lin Xiao"},
     "campaign": {"id": CAMPAIGN, "name": "Philanthropy Week", "name_zh": "公益周"},
+    "seller": None,
+    "refund_terms": None,
+    "refund_terms_zh": None,
+    "payment_methods": ["card"],
+    "shipping": shipping({"type": "free"}),
+    "gifts": None,
+    "matches": [],
     "offers": [
         _offer(
             "PEANUT-5KG",
@@ -162,14 +174,16 @@ MATCH: dict[str, Any] = {
 }
 # The same sale with all that a campaign can promise and ask.
 RICH_FRONT: dict[str, Any] = FRONT | {
-    "shipping": {"type": "flat", "amount_minor": 1000, "free_from_minor": 9900},
+    "shipping": shipping({"type": "flat", "amount_minor": 1000, "free_from_minor": 9900}),
     "seller": "Zhengyang Growers' Co-operative\nReg. 4117 2400 1234",
     "refund_terms": "Send it back within 7 days and get your money back.",
     "refund_terms_zh": "七天无理由退货。",
     "payment_methods": ["card", "alipay"],
-    "gift_min_minor": 100,
-    "gift_max_minor": 1_000_000,
-    "causes": [CHILDREN, COLLEGE, LEFT_BEHIND],
+    "gifts": {
+        "min_minor": 100,
+        "max_minor": 1_000_000,
+        "causes": [CHILDREN, COLLEGE, LEFT_BEHIND],
+    },
     "matches": [MATCH],
     "offers": [offer | {"tax_bp": 900} for offer in FRONT["offers"]],
 }

@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Open, Watch, shot
 from tests.browser.scripted_backend import Backend
-from tests.browser.story import MATCH, ORDER, RICH_FRONT, STREAM, gift, order
+from tests.browser.story import MATCH, ORDER, RICH_FRONT, STREAM, gift, order, shipping
 
 pytestmark = pytest.mark.browser
 
@@ -128,7 +128,7 @@ async def test_what_a_campaign_does_not_take_is_said_before_it_is_sent(
     await typed.fill("12,50")
     await expect(page.locator("#buy")).to_have_text("Buy · ¥52.40")
     await extras.locator("select").select_option("several")
-    for cause in RICH_FRONT["causes"]:
+    for cause in RICH_FRONT["gifts"]["causes"]:
         await slide(page, cause["name"], 0)
     await expect(extras.locator(".note:visible").first).to_have_text(
         "Give at least one cause a part."
@@ -164,7 +164,7 @@ async def test_shipping_by_weight_is_reckoned_and_too_heavy_is_said(
 ) -> None:
     classes = [{"up_to_g": 5000, "amount_minor": 800}, {"up_to_g": 9000, "amount_minor": 1500}]
     rule = {"type": "by_weight", "classes": classes, "free_from_minor": None}
-    backend.storefront = RICH_FRONT | {"shipping": rule}
+    backend.storefront = RICH_FRONT | {"shipping": shipping(rule)}
     page = await open_page(shop)
     plus = page.locator(f"{PEANUTS} .stepper button").last
     await plus.click()
