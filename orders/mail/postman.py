@@ -123,8 +123,9 @@ async def _written(sql: AsyncSession, postman: Postman, row: Row[Any]) -> _Due |
 
 
 async def _put_into_mailbox(sql: AsyncSession, due: Sequence[_Due]) -> None:
-    for mail in due:
-        letter = {"id": new_id("ltr"), "order": mail.order_id, "to": mail.to}
+    # Sorted, so that the mailbox shows them in the order in which they were due.
+    for letter_id, mail in zip(sorted(new_id("ltr") for _ in due), due, strict=True):
+        letter = {"id": letter_id, "order": mail.order_id, "to": mail.to}
         said = {"subject": mail.letter.subject, "body": mail.letter.body}
         await sql.execute(_INTO_MAILBOX, letter | said)
     await _mark_sent(sql, [mail.id for mail in due])
