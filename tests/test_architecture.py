@@ -21,6 +21,10 @@ GENERATED = ROOT / "server" / "migrations" / "versions"
 PURE = (
     "orders.pricing",
     "orders.lifecycle",
+    "orders.fulfilment",
+    "orders.verdicts",
+    "orders.attempt_life",
+    "orders.order_parts",
     "orders.ledger.tree",
     "orders.ledger.leaf",
     "orders.ledger.accounts",

@@ -109,21 +109,7 @@ async def place(
         quantity,
         quantity * sale.price_minor + shipping_minor + sum(amount for _, amount in gifts),
     )
-    given = {
-        "order": placed.order_id,
-        "op": os.urandom(32),
-        "stream": sale.stream_id,
-        "shopper": placed.shopper_id,
-        "stock": sale.stock_id,
-        "terms": sale.terms_id,
-        "quantity": quantity,
-        "total": placed.total_minor,
-        "goods": quantity * sale.price_minor,
-        "shipping": shipping_minor,
-        "kind": "goods" if quantity else "gift",
-        "currency": sale.currency,
-        "limit": sale.per_shopper_max,
-    }
+    given = _row_of(placed, shipping_minor)
     async with database.begin() as sql:
         for statement in _PLACE + (_PLACE_GOODS if quantity else ()):
             await sql.execute(text(statement), given)
@@ -150,6 +136,25 @@ async def place(
         async with database.begin() as sql:
             await release(sql, [placed.order_id])
     return placed
+
+
+def _row_of(placed: Placed, shipping_minor: int) -> dict[str, Any]:
+    sale = placed.sale
+    return {
+        "order": placed.order_id,
+        "op": os.urandom(32),
+        "stream": sale.stream_id,
+        "shopper": placed.shopper_id,
+        "stock": sale.stock_id,
+        "terms": sale.terms_id,
+        "quantity": placed.quantity,
+        "total": placed.total_minor,
+        "goods": placed.quantity * sale.price_minor,
+        "shipping": shipping_minor,
+        "kind": "goods" if placed.quantity else "gift",
+        "currency": sale.currency,
+        "limit": sale.per_shopper_max,
+    }
 
 
 async def add_attempt(
