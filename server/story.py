@@ -1,5 +1,6 @@
 """The story the demo plays: a Philanthropy Week with three streams, told to the server through its own API."""
 
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,29 +110,28 @@ _OTHERS = (
     ),
 )
 
+_CAUSES = (
+    ("Basketball gear for 8,893 children", "为 8,893 个孩子送篮球装备"),
+    ("College places for students from the counties", "县域学子的大学名额"),
+)
+_TERMS = {
+    "seller": "Philanthropy Week Cooperative, Zhengyang, Henan",
+    "refund_terms": "Ask within 7 days of delivery; what is spoilt or never came is paid back in full.",
+    "refund_terms_zh": "签收后 7 天内可申请退款；变质或未收到的商品全额退款。",
+    "gift_min_minor": 100,
+    "payment_methods": ["card", "alipay", "wechat_pay"],
+}
+
 
 async def tell(base_url: str, operator_key: str) -> Story:
     """Set the whole story up over HTTP, go live, and invite host, farmer and overlay."""
     headers = {"authorization": f"Bearer {operator_key}"}
     async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=10) as api:
-        campaign = await _post(
-            api,
-            "/v1/campaigns",
-            name="Philanthropy Week",
-            name_zh="公益周",
-            currency="CNY",
-            goal_minor=10_000_000,
-        )
-        cause = await _post(
-            api,
-            "/v1/beneficiaries",
-            name="Basketball gear for 8,893 children",
-            name_zh="为 8,893 个孩子送篮球装备",
-        )
-        stream_id, host_id, farmer_id = await _sell(api, campaign["id"], cause["id"], _PEANUTS)
+        campaign_id, cause_id = await _begin(api)
+        stream_id, host_id, farmer_id = await _sell(api, campaign_id, cause_id, _PEANUTS)
         others = []
         for goods in _OTHERS:
-            other_id, _, _ = await _sell(api, campaign["id"], cause["id"], goods)
+            other_id, _, _ = await _sell(api, campaign_id, cause_id, goods)
             others.append((goods.title, other_id))
         host = await _post(api, "/v1/principals", role="host", name=_PEANUTS.host, host_id=host_id)
         farmer = await _post(
@@ -141,7 +141,7 @@ async def tell(base_url: str, operator_key: str) -> Story:
             api, "/v1/principals", role="overlay", name="Main overlay", stream_id=stream_id
         )
     return Story(
-        campaign["id"],
+        campaign_id,
         stream_id,
         _PEANUTS.sku,
         _PEANUTS.total,
@@ -151,6 +151,43 @@ async def tell(base_url: str, operator_key: str) -> Story:
         overlay["key"],
         tuple(others),
     )
+
+
+async def _begin(api: httpx.AsyncClient) -> tuple[str, str]:
+    """Set up the campaign: who sells, what gifts may go to, a sponsor who doubles them, and a standing pledge."""
+    campaign = await _post(
+        api,
+        "/v1/campaigns",
+        name="Philanthropy Week",
+        name_zh="公益周",
+        currency="CNY",
+        goal_minor=10_000_000,
+    )
+    causes = [
+        (await _post(api, "/v1/beneficiaries", name=name, name_zh=name_zh))["id"]
+        for name, name_zh in _CAUSES
+    ]
+    path = f"/v1/campaigns/{campaign['id']}"
+    await _send(api, "PATCH", path, _TERMS)
+    await _send(api, "PUT", f"{path}/causes", causes)
+    await _post(
+        api,
+        f"{path}/matches",
+        sponsor="Yangtze Credit Union",
+        sponsor_zh="长江信用社",
+        covers="gifts",
+        ratio_bp=10_000,
+        pot_minor=5_000_000,
+    )
+    await _post(
+        api,
+        f"{path}/pledges",
+        name="0.3 % of all sales, for college places",
+        name_zh="销售额的 0.3% 用于助学",
+        beneficiary_id=causes[1],
+        bp=30,
+    )
+    return campaign["id"], causes[0]
 
 
 async def _sell(
@@ -180,9 +217,11 @@ async def _sell(
         title_zh=goods.title_zh,
         goal_minor=goods.goal_minor,
     )
-    offer = await api.put(
+    await _send(
+        api,
+        "PUT",
         f"/v1/streams/{stream['id']}/offers/{goods.sku}",
-        json={
+        {
             "price_minor": goods.price_minor,
             "per_shopper_max": goods.per_shopper_max,
             "beneficiary_id": cause_id,
@@ -193,14 +232,19 @@ async def _sell(
             "total": goods.total,
         },
     )
-    offer.raise_for_status()
     for state in ("scheduled", "live"):
         await _post(api, f"/v1/streams/{stream['id']}/state", state=state)
     return stream["id"], host["id"], farmer["id"]
 
 
 async def _post(api: httpx.AsyncClient, path: str, **body: Any) -> dict[str, Any]:
-    answer = await api.post(path, json=body)
+    return await _send(api, "POST", path, body)
+
+
+async def _send(api: httpx.AsyncClient, method: str, path: str, body: Any) -> dict[str, Any]:
+    answer = await api.request(
+        method, path, json=body, headers={"idempotency-key": secrets.token_hex(16)}
+    )
     if answer.is_error:
         raise RuntimeError(f"{path} answered {answer.status_code}: {answer.text}")
     found: dict[str, Any] = answer.json()
