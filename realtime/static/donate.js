@@ -62,7 +62,7 @@ export class Donate {
       event.preventDefault();
       this.give();
     };
-    const text = causes.length === 1 ? `${t("giveText")} ${named(causes[0])}` : t("giveText");
+    const text = causes.length === 1 ? `${t("to")}: ${named(causes[0])}` : t("giveText");
     this.form = el(
       "form",
       { onsubmit: submit, novalidate: true },

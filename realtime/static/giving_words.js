@@ -25,7 +25,7 @@ export const t = translator({
   causesMax: ["A gift can be shared among at most 10 causes.", "一笔捐赠最多分给 10 个项目。"],
   causesNone: ["Give at least one cause a part.", "请至少为一个项目分配比例。"],
   giveTitle: ["Give without buying", "不购物，直接捐赠"],
-  giveText: ["All of it goes to the cause.", "全部捐给公益项目。"],
+  giveText: ["It goes to the cause you choose.", "捐给您选择的公益项目。"],
   amount: ["Amount", "金额"],
   give: ["Give {amount}", "捐赠 {amount}"],
   giveChoose: ["Choose an amount", "请选择金额"],

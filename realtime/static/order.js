@@ -148,7 +148,8 @@ export function secondsLeft(order) {
 export function payClock(order) {
   const node = el("span", { class: "num clock", role: "timer" });
   const tick = () => {
-    node.textContent = t("payBy", { clock: clock(secondsLeft(order)) });
+    const left = { clock: clock(secondsLeft(order)) };
+    node.textContent = isGift(order) ? w("giftPayBy", left) : t("payBy", left);
     node.classList.toggle("short", secondsLeft(order) < 60);
     if (node.isConnected || !node.dataset.shown) setTimeout(tick, 500);
     if (node.isConnected) node.dataset.shown = "1";

@@ -22,6 +22,7 @@ export const w = translator({
     "付款时间已过，未扣款。若付款随后到达，仍计为您的捐赠。",
   ],
   giftCancelledText: ["This gift was cancelled. Nothing was charged.", "捐赠已取消，未扣款。"],
+  giftPayBy: ["Open for another {clock}", "付款剩余时间 {clock}"],
   giftQueue: ["Your gift is noted", "您的捐赠已登记"],
   cancelledTitle: ["Cancelled", "已取消"],
   closingTitle: ["Closing this order", "正在关闭订单"],

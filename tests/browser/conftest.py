@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
+from tests.browser.deployment import Deployment, deployed
 from tests.browser.scripted_backend import Backend, serving
 from tests.browser.story import FRONT, STATUS, STOCK, TALLY
 
@@ -127,6 +128,21 @@ async def backend(browser: Browser, watch: Watch) -> AsyncIterator[Backend]:
             await scripted.say(f"stream/{FRONT['id']}/{part}", **state)
         yield scripted
         await watch.leave()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def deployment(
+    browser: object, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Deployment]:
+    folder: Path = tmp_path_factory.mktemp("deployment")
+    async with deployed(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def pages(deployment: Deployment, watch: Watch) -> Watch:
+    watch.allowed |= deployment.hosts
+    return watch
 
 
 def shot(name: str) -> Path:

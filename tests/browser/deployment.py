@@ -34,7 +34,9 @@ class Deployment:
 class Night:
     """A sale on a deployment, live, with the keys of those who take part."""
 
+    campaign_id: str
     stream_id: str
+    cause_id: str
     sku: str
     host_key: str
     farmer_key: str
@@ -145,4 +147,27 @@ async def open_night(deployment: Deployment, *, title: str, total: int, names: s
                 ("overlay", {"stream_id": stream["id"]}),
             )
         ]
-    return Night(stream["id"], sku, *keys)
+    return Night(campaign["id"], stream["id"], cause["id"], sku, *keys)
+
+
+async def take_gifts(deployment: Deployment, night: Night, *, words: str) -> None:
+    """Let a night take gifts for two causes, have a sponsor double them, ask for shipping, and say who sells."""
+    headers = {"authorization": f"Bearer {deployment.operator_key}"}
+    campaign = f"/campaigns/{night.campaign_id}"
+    async with httpx.AsyncClient(base_url=f"{deployment.url}/v1", headers=headers) as client:
+
+        async def send(method: str, path: str, body: Any, **extra: str) -> dict[str, Any]:
+            answer = await client.request(method, path, json=body, headers=extra)
+            assert answer.is_success, answer.text
+            return dict(answer.json())
+
+        other = await send("POST", "/beneficiaries", {"name": f"College places {words}"})
+        await send("PUT", f"{campaign}/causes", [night.cause_id, other["id"]])
+        said = {"seller": f"Growers' Co-operative {words}", "refund_terms": f"7 days. {words}"}
+        bounds = {"gift_min_minor": 100, "payment_methods": ["card", "alipay"]}
+        await send("PATCH", campaign, said | bounds)
+        flat = {"type": "flat", "amount_minor": 1000, "free_from_minor": 9900}
+        await send("PUT", f"/streams/{night.stream_id}/shipping", flat)
+        match = {"sponsor": f"Golden Mill {words}", "ratio_bp": 10_000, "pot_minor": 100_000}
+        key = {"idempotency-key": secrets.token_hex(8)}
+        await send("POST", f"{campaign}/matches", match, **key)

@@ -4,62 +4,14 @@ Somebody buys on a phone, gives an address and pays with a test card; the overla
 page and the host's console move by themselves. Nothing here is scripted but the fingers.
 """
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from tests.browser.conftest import Open, Watch, shot
-from tests.browser.deployment import Deployment, Night, deployed, open_night
+from tests.browser.deployment import Deployment, open_night
+from tests.browser.fingers import HOSTILE, LONG_MS, give_address, hold, pay_with
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-HOSTILE = "<img src=x onerror=alert(1)>"
-CARDS = {
-    "success": "4242424242424242",
-    "declined": "4000000000000002",
-    "action": "4000002760003184",
-}
-LONG_MS = 30_000
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def deployment(
-    browser: object, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Deployment]:
-    folder: Path = tmp_path_factory.mktemp("deployment")
-    async with deployed(folder) as running:
-        yield running
-
-
-@pytest.fixture
-def pages(deployment: Deployment, watch: Watch) -> Watch:
-    watch.allowed |= deployment.hosts
-    return watch
-
-
-async def hold(page: Page, night: Night, units: int) -> None:
-    """Choose so many units and buy them."""
-    plus = page.locator(f"[data-sku={night.sku}] .stepper button").last
-    for _ in range(units - 1):  # a lone offer lies in the basket with one unit
-        await plus.click()
-    await page.locator("#buy").click()
-    await expect(page.get_by_label("Delivery address")).to_be_visible(timeout=LONG_MS)
-
-
-async def give_address(page: Page) -> None:
-    await page.get_by_label("Name").fill(f"Wang Fang {HOSTILE}")
-    await page.get_by_label("Phone or e-mail").fill("139 0000 0000")
-    await page.get_by_label("Delivery address").fill("12 Peanut Road, Zhengyang")
-    await page.get_by_role("button", name="Save and go on").click()
-    await expect(page.locator("#go-pay")).to_be_visible(timeout=LONG_MS)
-
-
-async def pay_with(page: Page, card: str) -> None:
-    await page.locator("#number").fill(CARDS[card])
-    await page.locator("#pay").click()
 
 
 async def test_a_bag_is_bought_on_a_phone_and_every_screen_moves(
