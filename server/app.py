@@ -93,6 +93,7 @@ def create_app(settings: Settings) -> ASGIApp:
         orders.routes,
         orders.owner_routes,
         orders.asking_routes,
+        orders.answers.routes,
         orders.mail.routes,
         realtime.routes,
         health,
