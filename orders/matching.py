@@ -6,7 +6,7 @@ locked by id, after orders and payments and before stock; without a match for th
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -252,6 +252,11 @@ async def match_books(sql: AsyncSession, books: Sequence[Books]) -> list[Posting
     return postings
 
 
+async def lock_pots_early(sql: AsyncSession, campaign_ids: Collection[str]) -> None:
+    """Lock all pots that orders of these campaigns may move, for whoever must lock stock before it knows which."""
+    await sql.execute(_ALL_POTS, {"campaigns": sorted(set(campaign_ids))})
+
+
 async def _lock_pots(sql: AsyncSession, books: Sequence[Books]) -> list[Pot]:
     """Lock every pot that these orders may draw from or have drawn from; return them in the order they count."""
     orders = [each.order_id for each in books]
@@ -323,6 +328,9 @@ async def _save(sql: AsyncSession, pots: Sequence[Pot]) -> None:
     await sql.execute(_SAVE_POTS, spent)
 
 
+_ALL_POTS = text("""
+SELECT id FROM matches WHERE campaign_id = ANY(CAST(:campaigns AS text[])) ORDER BY id FOR NO KEY UPDATE
+""")
 _POTS = text("""
 SELECT m.id, m.campaign_id, m.stream_id, m.covers, m.skus, m.ratio_bp, m.pot_minor, m.spent_minor,
        m.per_giver_max_minor, m.position, m.starts_at, m.ends_at

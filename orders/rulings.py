@@ -44,7 +44,7 @@ def needs(books: OrderBooks, fact: Fact) -> StockMove | None:
         return "T" if brings_restock(books, fact) else None
     if not isinstance(fact, PaymentFact) or _objection(books, fact) or books.paid_by(fact):
         return None
-    if fact.status == "succeeded" and not books.has_money():
+    if fact.status == "succeeded" and not books.has_money() and _adds_up(books):
         act = verdict(books.state, Input.PAY_SUCCEEDED, gift=books.gift)
         if isinstance(act, Act) and act.next_state is OrderState.LATE_PAID:
             return "L"
@@ -133,8 +133,12 @@ def _succeeded(
     return ruling
 
 
+def _adds_up(books: OrderBooks) -> bool:
+    return books.parts.goods_minor + books.parts.gifts_minor == books.total_minor
+
+
 def _take_money(books: OrderBooks, fact: PaymentFact, *, sold_late: bool) -> Ruling:
-    if books.parts.goods_minor + books.parts.gifts_minor != books.total_minor:
+    if not _adds_up(books):
         raise Unbelievable("parts_are_not_the_total")
     act = verdict(books.state, Input.PAY_SUCCEEDED, gift=books.gift)
     if not isinstance(act, Act):

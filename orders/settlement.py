@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory import guard
 from orders import order_books_sql
+from orders.matching import lock_pots_early
 from orders.order_books import OrderBooks
 from orders.order_rows import Result, Ruling, StockMove, Unbelievable
 from orders.payments.facts import DisputeFact, PaymentFact, RefundFact
@@ -188,7 +189,7 @@ class _Lane:
             self._waiting.add(order_id)
             return None
         self._move = self._move or move
-        sold_late = move == "L" and await guard.sell_late(self._sql, order_id)
+        sold_late = move == "L" and await self._sell_late(order_id)
         # Decided on a copy, so that a fact that turns out unbelievable half-way has changed nothing.
         trial = books if isinstance(told.fact, PaymentFact) else copy.deepcopy(books)
         try:
@@ -197,6 +198,11 @@ class _Lane:
             return self._logged(told, Ruling(Result.QUARANTINED, str(error)), books)
         self.books[order_id] = trial
         return self._logged(told, ruling, trial)
+
+    async def _sell_late(self, order_id: str) -> bool:
+        # The guard locks stock at once, and the pots of matches stand before stock in the lock order.
+        await lock_pots_early(self._sql, {each.campaign_id for each in self.books.values()})
+        return await guard.sell_late(self._sql, order_id)
 
     def _free_for(self, move: StockMove) -> bool:
         # A late sale asks the guard at once, so two of them could each hold what the other wants next.
