@@ -14,6 +14,7 @@ from orders.order_parts import units_minor
 from orders.order_rows import RefundRow
 from stream_events.errors import Problem
 from stream_events.ids import new_id
+from stream_events.money import charge_step_minor
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ def refundable_minor(books: OrderBooks) -> int:
 def give_back(books: OrderBooks, wish: Wish) -> RefundRow:
     """Write a refund into the books; raises ``Problem`` 409 or 422, with nothing changed, when it may not be.
 
-    409 ``not_paid``, ``payment_disputed``, ``nothing_left`` or ``more_than_left``; 422 ``unknown_line``.
+    409 ``not_paid``, ``payment_disputed``, ``nothing_left`` or ``more_than_left``; 422 ``unknown_line`` or
+    ``amount_not_chargeable``.
     """
     payment = books.own_payment()
     if payment is None or books.state in RELEASED:
@@ -59,6 +61,16 @@ def give_back(books: OrderBooks, wish: Wish) -> RefundRow:
     row = _row(books, wish, payment, left_minor)
     if row.amount_minor > left_minor:
         raise _more_than(left_minor, row.amount_minor)
+    step_minor = charge_step_minor(books.currency)
+    if row.amount_minor % step_minor:
+        # Stripe never takes it, so it would be promised and not given.
+        raise Problem(
+            422,
+            "amount_not_chargeable",
+            f"An amount in {books.currency} is a multiple of {step_minor} minor units.",
+            left=left_minor,
+            wanted=row.amount_minor,
+        )
     ruled = books.ruling_on(Input.REFUND_REQUESTED)
     if not isinstance(ruled, Act) and books.state is not OrderState.REFUND_PENDING:
         raise Problem(409, "not_paid", f"Nothing can be given back now: {ruled.reason}.")

@@ -28,6 +28,7 @@ from orders.order_rows import (
     Unbelievable,
 )
 from orders.payments.facts import DisputeFact, PaymentFact
+from orders.stripe_fees import known_fee_minor
 
 # What happens to money that came, by the kinds that it is posted under: of goods, of gifts, of what sold nothing.
 Turn = Literal["refund", "refund_failed", "dispute", "reinstate"]
@@ -70,7 +71,7 @@ class OrderBooks:
     steps: list[tuple[OrderState, OrderState]] = field(default_factory=list)
     postings: list[Posting] = field(default_factory=list)
     move: StockMove | None = None
-    restocking: list[Mapping[str, int] | None] = field(default_factory=list)
+    restocking: list[Mapping[str, int]] = field(default_factory=list)
     money_changed: bool = False
 
     @property
@@ -160,13 +161,25 @@ class OrderBooks:
         self.state = ruled.next_state
         return True
 
+    def has_become(self, state: OrderState) -> bool:
+        """Return whether what was ruled here took the order into a state."""
+        return any(to_state is state for _, to_state in self.steps)
+
     def restock(self, row: RefundRow) -> None:
-        """Have the refund's units put back on sale: those of its lines, or all that are not back yet."""
+        """Have the refund's units put back on sale: those of its lines, or all that no other refund names.
+
+        Another refund said of its own units whether they go back; a torn bag is not sold again with the rest.
+        """
         units: Counter[str] = Counter()
-        for sku, quantity, _ in row.lines:
-            units[sku] += quantity
+        if row.lines:
+            units.update(_units(row))
+        else:
+            units.update({line.sku: line.quantity for line in self.lines})
+            for other in self.refunds:
+                if other.state != "FAILED":
+                    units.subtract(_units(other))
         self.move = "T"
-        self.restocking.append(units or None)
+        self.restocking.append(+units)
 
     # What is left of the money
 
@@ -191,8 +204,7 @@ class OrderBooks:
         for row in rows:
             if isinstance(row, RefundRow):
                 gift_minor += row.gift_minor or 0
-                for sku, quantity, _ in row.lines:
-                    units[sku] += quantity
+                units.update(_units(row))
         # What more came back of a target than it ever had is taken from the rest.
         gift_minor = min(gift_minor, self.parts.gifts_minor)
         of_units = sum(units_minor(line, units[line.sku]) for line in self.lines)
@@ -304,17 +316,19 @@ class OrderBooks:
 
     def post_fee(self, fact: PaymentFact) -> bool:
         """Post Stripe's fee of a payment, once it is known; return whether this is news."""
-        if not fact.fee_minor or self.find(fact.payment_intent_id, post.STRIPE_FEE):
+        fee_minor = known_fee_minor(fact)
+        if not fee_minor or self.find(fact.payment_intent_id, post.STRIPE_FEE):
             return False
-        borne: Mapping[str, int] = {accounts.STRIPE_FEES: fact.fee_minor}
+        borne: Mapping[str, int] = {accounts.STRIPE_FEES: fee_minor}
         if fact.payment_intent_id == self.sale_payment():
-            borne = self.parts.fee_accounts(fact.fee_minor)
+            borne = self.parts.fee_accounts(fee_minor)
         self._enter(post.STRIPE_FEE, fact.payment_intent_id, borne)
         return True
 
     def post_dispute_fee(self, fact: DisputeFact) -> bool:
         """Post what a dispute costs us so far: it is ours to bear, and may be given back when it is won."""
-        if fact.fee_minor is None:
+        fee_minor = known_fee_minor(fact)
+        if fee_minor is None:
             return False
         sources = {fact.dispute_id, f"{fact.dispute_id}:{fact.status}"}
         known_minor = sum(
@@ -325,9 +339,9 @@ class OrderBooks:
             if account == accounts.STRIPE_CLEARING
         )
         fresh = sorted(source for source in sources if not self.find(source, post.STRIPE_FEE))
-        if fact.fee_minor == known_minor or not fresh:
+        if fee_minor == known_minor or not fresh:
             return False
-        self._enter(post.STRIPE_FEE, fresh[0], {accounts.STRIPE_FEES: fact.fee_minor - known_minor})
+        self._enter(post.STRIPE_FEE, fresh[0], {accounts.STRIPE_FEES: fee_minor - known_minor})
         return True
 
     def _enter(
@@ -357,6 +371,13 @@ class OrderBooks:
         )
         self.postings.append(posting)
         self.posted.append(Posted(kind, source_id, tuple(posting.amounts())))
+
+
+def _units(row: RefundRow) -> Counter[str]:
+    units: Counter[str] = Counter()
+    for sku, quantity, _ in row.lines:
+        units[sku] += quantity
+    return units
 
 
 class Standing(NamedTuple):

@@ -17,6 +17,7 @@ from orders.attempt_life import AttemptState
 from orders.ledger.post import POSTINGS_MAX, post_many
 from orders.lifecycle import OrderState
 from orders.locks import lock_orders
+from orders.mail.outbox import enqueue_cancelled
 from orders.matching import match_books
 from orders.order_books import OrderBooks
 from orders.order_parts import GiftLine, Parts, SoldLine
@@ -106,6 +107,9 @@ async def save(sql: AsyncSession, books: Sequence[OrderBooks]) -> None:
     """
     await _save_orders(sql, [each for each in books if each.steps or each.money_changed])
     await _save_attempts(sql, books)
+    cancelled = [each.order_id for each in books if each.has_become(OrderState.CANCELLED)]
+    if cancelled:
+        await enqueue_cancelled(sql, cancelled)
     await _save_refunds(sql, books)
     await _save_disputes(sql, books)
     matched = await match_books(sql, books)

@@ -214,3 +214,18 @@ def test_turns_deadlines_and_releases_lead_gifts_where_they_lead_goods(happened:
         assert isinstance(goods, Act) == isinstance(gift, Act)
         if isinstance(goods, Act) and isinstance(gift, Act):
             assert goods.next_state is gift.next_state
+
+
+@pytest.mark.parametrize("card", ["pm_card_authenticationRequired", ""])
+async def test_who_began_to_pay_hears_by_mail_that_it_is_cancelled(
+    api: httpx.AsyncClient, counter: Counter, card: str
+) -> None:
+    """Also where Stripe had to be asked first, and settlement released the units."""
+    order_id = await counter.offered()
+    if card:
+        await counter.pay(order_id, card)
+    assert (await cancel(api, counter, order_id))[0] == 200
+    await expire(counter)
+    assert await counter.state(order_id) == "CANCELLED"
+    mails = await counter.rows("SELECT order_id, kind FROM mail_outbox")
+    assert [tuple(row) for row in mails] == ([(order_id, "cancelled")] if card else [])
