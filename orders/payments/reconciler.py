@@ -17,6 +17,7 @@ from orders.lifecycle import OrderState
 from orders.locks import lock_orders
 from orders.payments import attempts as tries
 from orders.payments.checkout_mode import look_at, take_in
+from orders.payments.fees import look_for_fees, post_fees
 from orders.payments.pace import BreakerOpen, Busy, Pace
 from orders.payments.pacer import pause
 from orders.payments.returns import look_for_returns
@@ -103,6 +104,7 @@ class Reconciler:
         self.unknown_payments += unknown
         self.unknown_returns += strange
         overdue = await self._look_at_overdue()
+        await look_for_fees(self.database, self.stripe, self.pace)
         log.info(
             "reconciled",
             missed_events=missed,
@@ -158,6 +160,7 @@ class Reconciler:
                     )
                 )
             )
+        await post_fees(self.database, page)
         unknown = 0
         for fact in page:
             if fact.payment_intent_id in known:
