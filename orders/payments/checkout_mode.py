@@ -113,13 +113,14 @@ async def _open(
         # Asked again: another tab may have opened one, or the clock run out, meanwhile.
         order = await _read(sql, buyer.order_id)
         attempt = _open_one(order)
+        mine = attempt is None
         if attempt is None:
             attempt = _attempt(order, buyer)
             sql.add(attempt)
             await sql.flush()
             await sql.refresh(attempt)
     if attempt.checkout_session_id is None:
-        await _make(database, stripe, pace, attempt)
+        await _make(database, stripe, pace, attempt, mine=mine)
     return _page(attempt)
 
 
@@ -289,8 +290,14 @@ async def _create(stripe: StripeGateway, attempt: PayAttempt) -> CheckoutFact:
     )
 
 
-async def _make(database: Database, stripe: StripeGateway, pace: Pace, attempt: PayAttempt) -> None:
-    """Open the page at Stripe, or learn which one was opened under the attempt's key."""
+async def _make(
+    database: Database, stripe: StripeGateway, pace: Pace, attempt: PayAttempt, *, mine: bool
+) -> None:
+    """Open the page at Stripe, or learn which one was opened under the attempt's key.
+
+    An attempt that is not ``mine`` was begun by another request, which may have opened the page: it is never taken
+    back here, or nobody would know of a page that can be paid.
+    """
     try:
         fact = await pace.observed(lambda: _create(stripe, attempt))
     except UnknownOutcome as error:
@@ -299,12 +306,14 @@ async def _make(database: Database, stripe: StripeGateway, pace: Pace, attempt: 
             "Stripe's page is not ready yet; your units stay held.", "pay_later"
         ) from error
     except (RateLimited, Unreachable) as error:
-        await tries.take_back(database, attempt, None)
+        if mine:
+            await tries.take_back(database, attempt, None)
         raise pay_later(error) from error
     except Refused as error:
         log.error("checkout_refused", order_id=attempt.order_id, n=attempt.n, code=error.code)  # noqa: TRY400 - says all.
         if error.code == "authentication_error":
-            await tries.take_back(database, attempt, None)
+            if mine:
+                await tries.take_back(database, attempt, None)
         else:
             # Stripe keeps this answer under the key; the next one is another attempt.
             await _close(database, attempt, "ABSENT")

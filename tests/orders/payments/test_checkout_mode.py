@@ -372,3 +372,15 @@ async def test_the_methods_are_the_campaigns(
     [row] = await counter.rows("SELECT params FROM pay_attempts WHERE way = 'page'")
     assert row.params["payment_method_types"] == ["alipay", "card", "wechat_pay"]
     assert row.params["return_url"] == f"http://testserver/pay/{second}"
+
+
+async def test_a_tab_that_is_turned_away_takes_no_other_tabs_page_back(
+    page: Page, counter: Counter
+) -> None:
+    """The first call opened a page and nobody heard of it; the second is refused at the door, which says nothing."""
+    order_id = await counter.offered()
+    await counter.sandbox.faults(next_500_after_effect=1, endpoint=CREATE)
+    assert (await page.open(order_id))[0] == 503
+    await counter.sandbox.faults(next_429=1, endpoint=CREATE)
+    assert (await page.open(order_id))[0] == 503
+    assert await counter.attempts(order_id) == [(1, "CREATING", 1)]
