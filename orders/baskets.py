@@ -25,6 +25,7 @@ from orders.gifts import (
 from orders.placements import Gift, Line
 from orders.pricing import PricingError, QuotedLine, price, sum_lines
 from stream_events.errors import Problem
+from stream_events.schemas import instant_text
 
 BASKETS_MAX: Final = 4096
 
@@ -129,7 +130,7 @@ def require_open(stream: StreamView, quote: Quote) -> None:
         425,
         "not_open",
         "This sale has not opened yet.",
-        opens_at=opens_at.isoformat() if opens_at else None,
+        opens_at=instant_text(opens_at) if opens_at else None,
     )
 
 

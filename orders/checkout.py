@@ -242,7 +242,7 @@ class Checkout:
         if self._attempts_max:
             self._attempts[shopper_id] += 1
             if self._attempts[shopper_id] > self._attempts_max:
-                raise Problem(429, "too_many_requests", "Slow down a little.", retry_after_ms=1000)
+                raise Problem(429, "rate_limited", "Slow down a little.", retry_after_ms=1000)
 
     def _doubt(self, stream: StreamView) -> None:
         """The gate and SQL disagree: unless changes are still on their way, have the gate rebuilt."""

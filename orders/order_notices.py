@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from orders.lifecycle import OrderState
 from orders.order_rows import DUPLICATE, LATE_NO_STOCK
 from orders.schemas import Notice
-from orders.tables import Order, OrderTransition, Refund
+from orders.tables import Dispute, Order, OrderTransition, Refund
 
 _UNDER_WAY: Final = frozenset({"CREATING", "PENDING"})
 _GIVEN_UP: Final = (OrderState.EXPIRED, OrderState.CANCELLED)
@@ -32,6 +32,7 @@ async def read_money(sql: AsyncSession, orders: Sequence[Order]) -> dict[str, Mo
     paid = [order.id for order in orders if order.received_minor]
     refunds: dict[str, list[Refund]] = defaultdict(list)
     late: set[str] = set()
+    lost: set[str] = set()
     if paid:
         for refund in await sql.scalars(select(Refund).where(Refund.order_id.in_(paid))):
             refunds[refund.order_id].append(refund)
@@ -39,16 +40,18 @@ async def read_money(sql: AsyncSession, orders: Sequence[Order]) -> dict[str, Mo
             OrderTransition.order_id.in_(paid), OrderTransition.from_state.in_(_GIVEN_UP)
         )
         late = set(await sql.scalars(left))
+        ended = select(Dispute.order_id).where(Dispute.order_id.in_(paid), Dispute.state == "LOST")
+        lost = set(await sql.scalars(ended))
     return {
         order.id: MoneyTold(
             sum(row.amount_minor for row in refunds[order.id] if row.state in _UNDER_WAY),
-            _notice(order, refunds[order.id], late=order.id in late),
+            _notice(order, refunds[order.id], late=order.id in late, lost=order.id in lost),
         )
         for order in orders
     }
 
 
-def _notice(order: Order, refunds: Sequence[Refund], *, late: bool) -> Notice | None:
+def _notice(order: Order, refunds: Sequence[Refund], *, late: bool, lost: bool) -> Notice | None:
     reasons = {row.reason for row in refunds if row.state != "FAILED"}
     if order.state == OrderState.REFUND_FAILED:
         return "refund_failed"
@@ -56,6 +59,8 @@ def _notice(order: Order, refunds: Sequence[Refund], *, late: bool) -> Notice | 
         return "late_refund"
     if order.state == OrderState.REFUND_PENDING:
         return "refund_pending"
+    if lost:
+        return "dispute_lost"
     if DUPLICATE in reasons:
         return "duplicate_refund"
     if late and order.state == OrderState.PAID:

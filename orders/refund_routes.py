@@ -194,7 +194,9 @@ async def _decide(
     if row.state == state and refund_id is None:
         return
     if row.state != "OPEN":
-        raise Problem(409, "not_open", "This wish was decided or withdrawn.", state=row.state)
+        raise Problem(
+            409, "already_decided", "This wish was decided or withdrawn.", state=row.state
+        )
     row.state, row.refund_id, row.decided_by = state, refund_id, caller.id
     row.decided_at = func.now()
     await sql.flush()

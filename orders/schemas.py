@@ -114,6 +114,7 @@ Notice = Literal[
     "duplicate_refund",
     "refund_pending",
     "refund_failed",
+    "dispute_lost",
 ]
 
 Display = Literal["ANONYMOUS", "PENDING_REVIEW", "SHOWN", "HIDDEN"]
@@ -153,7 +154,7 @@ class OrderOut(BaseModel):
         " and the units were free still; `late_refund` came late and goes back whole, for nothing was left;"
         " `duplicate_refund` was paid twice and once goes back."
     )
-    place: int = Field(description="Which order of its stream this was.")
+    place: int = Field(description="Its place in the queue for paying when it was placed.")
     placed_at: Moment
     ahead: int | None = Field(
         description="Orders whose turn to pay comes first; null once offered."

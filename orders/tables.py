@@ -22,6 +22,16 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from stream_events.database import Base, CreatedAt, Id, Minor, PrimaryId
 
+# States of orders whose money did not simply stay: few, and what staff look for.
+MONEY_MOVED = (
+    "LATE_PAID",
+    "REFUND_PENDING",
+    "REFUND_FAILED",
+    "PART_REFUNDED",
+    "REFUNDED",
+    "DISPUTED",
+)
+
 
 class OrderKey(Base):
     """One idempotency key's fate: PLACED (an order exists) or ABORTED (it never will). Written once."""
@@ -80,6 +90,12 @@ class Order(Base):
             ),
         ),
         Index("ix_orders_shopper", "shopper_id", "id"),
+        Index(
+            "ix_orders_money_moved",
+            "stream_id",
+            "id",
+            postgresql_where=text(f"state IN {MONEY_MOVED}"),
+        ),
     )
 
 

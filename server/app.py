@@ -21,6 +21,7 @@ import orders.mail.routes
 import orders.owner_routes
 import orders.place_route
 import orders.routes
+import orders.staff_routes
 import realtime.routes
 import stream_events.routes
 from inventory.gate import Gate
@@ -93,6 +94,7 @@ def create_app(settings: Settings) -> ASGIApp:
         orders.routes,
         orders.owner_routes,
         orders.asking_routes,
+        orders.staff_routes,
         orders.answers.routes,
         orders.mail.routes,
         realtime.routes,

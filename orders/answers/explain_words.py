@@ -32,7 +32,7 @@ STATES: Final[Mapping[str, Words]] = MappingProxyType(
 
 SENTENCES: Final[Mapping[str, Words]] = MappingProxyType(
     {
-        "placed": ("Placed as number {place} of the stream, for {total}.", "下单，本场第 {place} 单，合计 {total}。"),
+        "placed": ("Placed for {total}, as number {place} of those waiting for their turn to pay.", "下单，合计 {total}，付款排队第 {place} 位。"),
         "gift_placed": ("A gift without goods was promised, for {total}.", "承诺捐赠 {total}（不含商品）。"),
         "key": ("Its idempotency key was answered for good: {outcome} (admission {admission}).", "幂等键结果已确定：{outcome}（准入号 {admission}）。"),
         "line": ("Ordered: {quantity} × {sku} for {amount}.", "商品：{sku} × {quantity}，{amount}。"),

@@ -117,10 +117,11 @@ async def post(
     entries: Sequence[tuple[str, int]],
     lines: Sequence[tuple[str, int]] = (),
     gifts: int = 0,
+    orders: int = 0,
 ) -> bool:
     """Post one fact; False when (source_id, kind) was posted before, and then nothing is written."""
     posting = Posting(
-        campaign_id, stream_id, kind, source_id, order_id, currency, entries, lines, gifts
+        campaign_id, stream_id, kind, source_id, order_id, currency, entries, lines, gifts, orders
     )
     return (await post_many(sql, [posting]))[0]
 

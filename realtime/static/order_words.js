@@ -45,6 +45,7 @@ export const w = translator({
     "A refund could not be delivered. The money is with us, and the seller looks after it.",
     "退款未能送达，款项仍在我们这里，卖家将跟进处理。",
   ],
+  dispute_lost: ["Your bank took this payment back for you.", "银行已为您撤回该笔付款。"],
   partTitle: ["Paid, and partly returned", "已付款，部分已退款"],
   stuckTitle: ["Your refund needs a hand", "退款需人工跟进"],
   disputedText: [

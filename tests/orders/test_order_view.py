@@ -280,3 +280,16 @@ async def test_nobody_elses_gift_exists_and_an_order_is_no_gift(
     listed = (await desk.get("/v1/orders", headers=mine)).json()["items"]
     assert [order["id"] for order in listed] == [gift.order_id]
     assert (await desk.get("/v1/orders", headers=bearer(stranger))).json()["items"] == []
+
+
+async def test_a_lost_dispute_is_told(
+    desk: httpx.AsyncClient, signer: Signer, database: Database, sale: Sale
+) -> None:
+    placed = await place(database, sale)
+    await settled(database, placed.payment())
+    await settled(database, placed.dispute("dp_1", "needs_response"))
+    found = await see(desk, signer, placed)
+    assert (found["state"], found["notice"]) == ("DISPUTED", None)
+    await settled(database, placed.dispute("dp_1", "lost"))
+    found = await see(desk, signer, placed)
+    assert (found["state"], found["notice"]) == ("REFUNDED", "dispute_lost")

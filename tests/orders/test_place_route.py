@@ -302,7 +302,7 @@ async def test_an_unclear_answer_and_too_many_tries_are_told_apart(
     assert (await post(shop, sale, lines(sale))).status_code == 201
     await post(shop, sale, lines(sale))
     busy = await post(shop, sale, lines(sale))
-    assert problem_of(busy) == (429, "too_many_requests")
+    assert problem_of(busy) == (429, "rate_limited")
     assert busy.headers["retry-after"] == "1"
 
 

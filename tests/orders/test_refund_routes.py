@@ -268,11 +268,11 @@ async def test_a_wish_is_granted_by_its_refund_or_declined(
     late = await api.post(path, headers=staff)
     assert (late.status_code, late.json()["code"], late.json()["state"]) == (
         409,
-        "not_open",
+        "already_decided",
         "ACCEPTED",
     )
     again = await post(api, paid, "k2", amount_minor=5, request_id=wish)
-    assert again.json()["code"] == "not_open"
+    assert again.json()["code"] == "already_decided"
     await run(database, "UPDATE refund_requests SET state = 'OPEN', refund_id = NULL")
     assert (await api.post(path, headers=staff)).status_code == 204
     assert (await api.post(path, headers=staff)).status_code == 204

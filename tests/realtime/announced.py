@@ -58,6 +58,7 @@ async def sell(
         )
         await post(
             sql,
+            orders=sign,
             campaign_id=sale.campaign_id,
             stream_id=sale.stream_id,
             kind=kind,

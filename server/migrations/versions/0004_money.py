@@ -248,6 +248,14 @@ def upgrade() -> None:
     op.add_column('tally_history', sa.Column('gifts', sa.BigInteger(), server_default='0', nullable=False))
     op.add_column('tally_history', sa.Column('gifts_minor', sa.BigInteger(), server_default='0', nullable=False))
     op.add_column('tally_history', sa.Column('matched_minor', sa.BigInteger(), server_default='0', nullable=False))
+    op.create_index(
+        'ix_orders_money_moved',
+        'orders',
+        ['stream_id', 'id'],
+        postgresql_where=sa.text(
+            "state IN ('LATE_PAID', 'REFUND_PENDING', 'REFUND_FAILED', 'PART_REFUNDED', 'REFUNDED', 'DISPUTED')"
+        ),
+    )
     for table, checks in _CHECKS.items():
         for name, condition in checks.items():
             op.create_check_constraint(op.f(f'ck_{table}_{name}'), table, condition)
@@ -260,6 +268,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take back."""
+    op.drop_index('ix_orders_money_moved', table_name='orders')
     for table in ('refunds', 'products', 'pay_attempts', 'orders', 'offer_terms', 'ledger_transactions', 'campaigns'):
         for name in _CHECKS[table]:
             op.drop_constraint(op.f(f'ck_{table}_{name}'), table, type_='check')
