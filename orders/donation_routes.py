@@ -27,6 +27,7 @@ from orders.raw_requests import (
     Amount,
     Causes,
     Total,
+    declared,
     moment,
     read_body,
     read_json,
@@ -117,27 +118,21 @@ _small: Final = small_router()
     summary="Give without goods",
     response_class=Response,
     responses=problems(400, 401, 403, 404, 410, 413, 422, 429, 503),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"type": "object"},
-                    "example": {
-                        "amount_minor": 5000,
-                        "causes": [
-                            {"beneficiary_id": "ben_1", "share_bp": 7500},
-                            {"beneficiary_id": "ben_2", "share_bp": 2500},
-                        ],
-                        "name": "Li Na",
-                        "message": "Play well, children!",
-                        "dedication": "For grandfather",
-                        "show": True,
-                    },
-                }
-            },
-        }
-    },
+    openapi_extra=declared(
+        DonationBody,
+        PlacedDonation,
+        {
+            "amount_minor": 5000,
+            "causes": [
+                {"beneficiary_id": "ben_1", "share_bp": 7500},
+                {"beneficiary_id": "ben_2", "share_bp": 2500},
+            ],
+            "name": "Li Na",
+            "message": "Play well, children!",
+            "dedication": "For grandfather",
+            "show": True,
+        },
+    ),
 )
 async def give(
     stream_id: StreamPath,

@@ -20,6 +20,7 @@ from orders.raw_requests import (
     Causes,
     GiftOut,
     Total,
+    declared,
     moment,
     read_body,
     read_json,
@@ -27,6 +28,7 @@ from orders.raw_requests import (
     shares_in,
 )
 from stream_events.access import Caller, Role, allow
+from stream_events.errors import problems
 
 _SKU_CHARS_MAX = 64
 
@@ -139,22 +141,17 @@ router = APIRouter(prefix="/v1", tags=["orders"])
     status_code=201,
     summary="Place an order",
     response_class=Response,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"type": "object"},
-                    "example": {
-                        "lines": [{"sku": "PEANUT-5KG", "quantity": 2}],
-                        "gift": {"amount_minor": 1000},
-                        "extra_minor": 500,
-                        "round_up_to_minor": 1000,
-                    },
-                }
-            },
-        }
-    },
+    responses=problems(400, 401, 403, 404, 409, 410, 413, 422, 425, 429, 503),
+    openapi_extra=declared(
+        OrderBody,
+        PlacedOrder,
+        {
+            "lines": [{"sku": "PEANUT-5KG", "quantity": 2}],
+            "gift": {"amount_minor": 1000},
+            "extra_minor": 500,
+            "round_up_to_minor": 1000,
+        },
+    ),
 )
 async def place(
     stream_id: str,

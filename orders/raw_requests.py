@@ -6,7 +6,7 @@ Shared by the routes that stand in front of FastAPI, so that each refuses the sa
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from starlette.types import Receive
@@ -46,6 +46,43 @@ class Total(msgspec.Struct):
 
     amount_minor: int
     currency: str
+
+
+def declared(body: type, answer: type, example: dict[str, Any]) -> dict[str, Any]:
+    """Describe a hot route to OpenAPI as FastAPI would, had it read the body: an operation's ``openapi_extra``."""
+    return {
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": True,
+                "schema": {"type": "string", "minLength": 1, "maxLength": KEY_CHARS_MAX},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _schema(body), "example": example}},
+        },
+        "responses": {"201": {"content": {"application/json": {"schema": _schema(answer)}}}},
+    }
+
+
+def _schema(of: type) -> dict[str, Any]:
+    """Return a type's JSON Schema with every part in its place: OpenAPI resolves references elsewhere."""
+    found = msgspec.json.schema(of)
+    parts: dict[str, Any] = found.get("$defs", {})
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, list):
+            return [placed(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        if "$ref" in value:
+            return placed(parts[value["$ref"].rpartition("/")[2]])
+        return {name: placed(each) for name, each in value.items() if name != "$defs"}
+
+    schema: dict[str, Any] = placed(found)
+    return schema
 
 
 def require_key(key: str) -> None:

@@ -255,3 +255,19 @@ def _require_fields(told: Any, schema: dict[str, Any], whole: dict[str, Any]) ->
             _require_fields(value, schema["properties"][field], whole)
     elif "enum" in schema or "const" in schema:
         assert told in schema.get("enum", [schema.get("const")]), told
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"), [("orders", {"lines"}), ("donations", {"amount_minor"})]
+)
+def test_the_hot_routes_are_described_like_any_other(path: str, wanted: set[str]) -> None:
+    schema = _app().openapi()
+    given = schema["paths"][f"/v1/streams/{{stream_id}}/{path}"]["post"]
+    body = given["requestBody"]["content"]["application/json"]["schema"]
+    assert wanted <= set(body["required"])
+    assert body["additionalProperties"] is False
+    answer = given["responses"]["201"]["content"]["application/json"]["schema"]
+    assert "id" in answer["required"]
+    assert {"name": "Idempotency-Key", "in": "header"}.items() <= given["parameters"][-1].items()
+    # A reference within one part would lead nowhere in the whole document.
+    assert "#/$defs" not in json.dumps(schema)
