@@ -23,6 +23,8 @@ export class MoneyDesk {
       this.figures[name] = el("dd", { id: `money-${name}` }, "—");
       return el("div", {}, el("dt", {}, m(name)), this.figures[name]);
     });
+    // Not every tally tells its parts.
+    this.known = el("dl", { class: "figures", hidden: true }, ...figures);
     this.requests = el("div", { id: "requests" });
     this.found = el("div", { id: "found", "aria-live": "polite" });
     this.matches = el("ul", { class: "plain", id: "matches" });
@@ -30,7 +32,7 @@ export class MoneyDesk {
       "details",
       { class: "card fold", id: "money" },
       el("summary", {}, m("title"), " ", this.badge),
-      el("dl", { class: "figures" }, ...figures),
+      this.known,
       el("div", { class: "desk" }, el("div", {}, this.requestsPart(), this.matchesPart()), this.lookUpPart()),
     );
     this.node.addEventListener("toggle", () => this.look());
@@ -41,6 +43,7 @@ export class MoneyDesk {
   // A tally's frame: parts of what was raised.
   take({ gifts, gifts_minor: given, matched_minor: matched, currency }) {
     if (gifts === undefined) return;
+    this.known.hidden = false;
     say(this.figures.gifts, count(gifts));
     say(this.figures.giftsMinor, money(given, currency));
     say(this.figures.matched, money(matched, currency));

@@ -33,3 +33,9 @@ async def give_address(page: Page) -> None:
 async def pay_with(page: Page, card: str) -> None:
     await page.locator("#number").fill(CARDS[card])
     await page.locator("#pay").click()
+
+
+async def fits(page: Page) -> bool:
+    """Whether nothing stands out of the page to the right."""
+    script = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    return bool(await page.evaluate(script))

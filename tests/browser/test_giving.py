@@ -10,6 +10,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Open, Watch, shot
+from tests.browser.fingers import fits
 from tests.browser.scripted_backend import Backend
 from tests.browser.story import MATCH, ORDER, RICH_FRONT, STREAM, gift, order, shipping
 
@@ -27,12 +28,6 @@ def shop(backend: Backend) -> str:
     backend.reply("POST", ORDERS, (201, order("RESERVED")))
     backend.reply("GET", f"orders/{ORDER}", (200, order("RESERVED", ahead=3, minutes=1)))
     return f"{backend.base}/shop/{STREAM}"
-
-
-async def fits(page: Page) -> bool:
-    """Whether nothing stands out of the page to the right."""
-    script = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-    return bool(await page.evaluate(script))
 
 
 async def slide(page: Page, name: str, value: int) -> None:

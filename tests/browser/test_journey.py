@@ -44,9 +44,9 @@ async def test_a_bag_is_bought_on_a_phone_and_every_screen_moves(
     await shop.screenshot(path=shot("journey-pay"), full_page=True)
 
     await pay_with(shop, "declined")
-    await expect(shop.get_by_text("The card was declined and nothing was charged.")).to_be_visible(
-        timeout=LONG_MS
-    )
+    await expect(
+        shop.get_by_text("The card was not accepted and nothing was charged; try another.")
+    ).to_be_visible(timeout=LONG_MS)
     await pay_with(shop, "success")
     await expect(shop.get_by_text("Paid. Thank you!")).to_be_visible(timeout=LONG_MS)
     await shop.screenshot(path=shot("journey-paid"))

@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Open, Watch, shot
 from tests.browser.deployment import Deployment, Night, open_night, take_gifts
-from tests.browser.fingers import HOSTILE, LONG_MS, give_address, hold, pay_with
+from tests.browser.fingers import HOSTILE, LONG_MS, fits, give_address, hold, pay_with
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -20,11 +20,6 @@ async def rich_night(deployment: Deployment, title: str, total: int = 5) -> Nigh
     night = await open_night(deployment, title=title, total=total, names=HOSTILE)
     await take_gifts(deployment, night, words=HOSTILE)
     return night
-
-
-async def fits(page: Page) -> bool:
-    script = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-    return bool(await page.evaluate(script))
 
 
 async def raised_is(overlay: Page, text: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Open, Watch, shot
+from tests.browser.fingers import fits
 from tests.browser.scripted_backend import Backend
 from tests.browser.story import FRONT, ORDER, gift, order, rfc3339
 
@@ -41,11 +42,6 @@ def payable() -> dict[str, Any]:
 @pytest.fixture
 def page_url(backend: Backend) -> str:
     return f"{backend.base}/pay/{ORDER}"
-
-
-async def fits(page: Page) -> bool:
-    script = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-    return bool(await page.evaluate(script))
 
 
 async def unfold(page: Page, name: str) -> None:

@@ -20,7 +20,7 @@ LINKS = Links(
     stripe_origins=("https://js.stripe.com", "https://api.stripe.com"),
     mode="sandbox",
 )
-PAGES = ("/", "/shop/str_1", "/overlay/all", "/farmer", "/console")
+PAGES = ("/", "/shop/str_1", "/order", "/overlay/all", "/farmer", "/console", "/mailbox")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -143,3 +143,12 @@ async def test_a_wrong_turn_is_a_page_for_people_and_a_problem_for_programs() ->
         for path, accept in (("/nowhere", "*/*"), ("/v1/nowhere", "text/html")):
             problem = await client.get(path, headers={"accept": accept})
             assert problem.json()["code"] == "not_found"
+
+
+async def test_with_real_money_there_is_no_mailbox() -> None:
+    state = {"links": replace(LINKS, mode="live"), "signer": None, "database": None}
+    app = make_app([site_router(read_site())], state)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as opened:
+        assert (await opened.get("/mailbox")).status_code == 404
+        assert (await opened.get("/console")).status_code == 200
