@@ -38,9 +38,10 @@ _KEY_TRUSTED_S: Final = 12 * 3600
 async def refund_once(
     database: Database, stripe: StripeGateway, pace: Pace, *, batch_max: int = BATCH_MAX
 ) -> int:
-    """Send the oldest refunds that are not sent; return how many are settled or at work at Stripe.
+    """Send refunds that are not sent, any of them; return how many are settled or at work at Stripe.
 
-    One that Stripe did not answer is tried again in a later round, under the same key.
+    One that Stripe did not answer is tried again in a later round, under the same key. They are taken by lot, and
+    each fails by itself, so that some that never get an answer do not keep the others from theirs.
     """
     async with database.begin() as sql:
         rows = (await sql.execute(_PICK, {"batch_max": batch_max})).all()
@@ -48,7 +49,11 @@ async def refund_once(
 
     async def send(row: Row[Any]) -> bool:
         async with turns:
-            return await _send(database, stripe, pace, row)
+            try:
+                return await _send(database, stripe, pace, row)
+            except Exception:
+                log.exception("refund_failed", refund_id=row.id)
+                return False
 
     return sum(await asyncio.gather(*(send(row) for row in rows)))
 
@@ -154,6 +159,6 @@ SELECT r.id, r.order_id, r.payment_intent_id, r.amount_minor, r.created_at, o.cu
        CAST(extract(epoch FROM clock_timestamp() - r.created_at) AS bigint) AS age_s
 FROM refunds r JOIN orders o ON o.id = r.order_id
 WHERE r.state = 'CREATING'
-ORDER BY r.created_at, r.id
+ORDER BY random()
 LIMIT :batch_max
 """)

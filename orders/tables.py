@@ -251,6 +251,7 @@ class Refund(Base):
     __table_args__ = (
         CheckConstraint("amount_minor > 0", name="amount"),
         CheckConstraint("gift_minor BETWEEN 0 AND amount_minor", name="gift"),
+        Index("ix_refunds_creating", "created_at", postgresql_where=text("state = 'CREATING'")),
         CheckConstraint("state IN ('CREATING', 'PENDING', 'SUCCEEDED', 'FAILED')", name="state"),
     )
 

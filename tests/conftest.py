@@ -24,6 +24,7 @@ from redis.asyncio import Redis
 
 import orders.giving_tables
 import orders.mail.tables
+import orders.payments.tables
 import orders.tables  # noqa: F401
 import realtime.tables  # noqa: F401
 from inventory.offers import Catalogue

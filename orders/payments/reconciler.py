@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 
 from orders.lifecycle import OrderState
 from orders.locks import lock_orders
@@ -32,6 +33,7 @@ from orders.payments.stripe_gateway import (
     UnknownOutcome,
     Unreachable,
 )
+from orders.payments.tables import Reconciled
 from orders.payments.webhooks import Inbox, Received, without_personal_data
 from orders.settlement import settle
 from orders.tables import PayAttempt, StripeEvent
@@ -88,7 +90,6 @@ class Reconciler:
     pace: Pace
     inbox: Inbox
     overdue_s: int = OVERDUE_S
-    seen_until: datetime | None = None
     missed_events: int = 0
     unknown_payments: int = 0
     unknown_returns: int = 0
@@ -102,7 +103,7 @@ class Reconciler:
         unknown = await self._look_for_unknown(since)
         strange = await look_for_returns(self.database, self.stripe, self.pace, since)
         # Only after all of it was seen: a round that broke off is done again from where it began.
-        self.seen_until = began
+        await self._remember(began)
         self.missed_events += missed
         self.unknown_payments += unknown
         self.unknown_returns += strange
@@ -118,13 +119,21 @@ class Reconciler:
         return missed + unknown + strange + overdue
 
     async def _since(self, now: datetime) -> datetime:
-        if self.seen_until is not None:
-            return self.seen_until - OVERLAP
         async with self.database.begin() as sql:
+            seen_until: datetime | None = await sql.scalar(select(Reconciled.seen_until))
+            if seen_until is not None:
+                return max(seen_until - OVERLAP, now - LOOK_BACK_MAX)
             last = await sql.scalar(select(func.max(StripeEvent.received_at)))
             if last is None:
                 last = await sql.scalar(select(func.min(PayAttempt.created_at)))
         return max(min(last or now, now - LOOK_BACK) - OVERLAP, now - LOOK_BACK_MAX)
+
+    async def _remember(self, seen_until: datetime) -> None:
+        known = insert(Reconciled).values(id=1, seen_until=seen_until)
+        async with self.database.begin() as sql:
+            await sql.execute(
+                known.on_conflict_do_update(index_elements=["id"], set_={"seen_until": seen_until})
+            )
 
     async def _keep_events(self, since: datetime) -> int:
         """Store what happened, as if its webhook had come; return how many had not come."""

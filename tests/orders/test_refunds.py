@@ -1,11 +1,13 @@
 """Money owed back reaches Stripe once, whatever breaks between the row and the answer."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from orders.payments.facts import RefundFact
 from orders.payments.pace import Pace
 from orders.refunds import refund_once
 from orders.settlement import settle
@@ -147,3 +149,26 @@ async def test_a_pending_refund_waits_for_its_outcome(
     )
     await settle(database, [placed.refund(stripe_refund_id, metadata={"refund_id": refund_id})])
     assert await state_of(database, placed) == ("REFUNDED", 2990, 2990, 0)
+
+
+async def test_one_refund_that_breaks_keeps_no_other_from_its_money(
+    database: Database,
+    sale: Sale,
+    sandbox: RunningSandbox,
+    pace: Pace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken = await owe(sandbox, database, sale)
+    await run(database, "UPDATE stock SET total = 1")
+    sound = await owe(sandbox, database, sale)
+    real = sandbox.gateway.refund
+
+    async def refund(payment_intent_id: str, *given: Any) -> RefundFact:
+        if payment_intent_id == broken.payment_intent_id:
+            raise ValueError("no amount that Stripe knows")
+        return await real(payment_intent_id, *given)
+
+    monkeypatch.setattr(sandbox.gateway, "refund", refund)
+    assert await refund_once(database, sandbox.gateway, pace) == 1
+    assert (await state_of(database, sound))[0] == "REFUNDED"
+    assert (await state_of(database, broken))[0] == "REFUND_PENDING"

@@ -248,6 +248,15 @@ def upgrade() -> None:
     op.add_column('tally_history', sa.Column('gifts', sa.BigInteger(), server_default='0', nullable=False))
     op.add_column('tally_history', sa.Column('gifts_minor', sa.BigInteger(), server_default='0', nullable=False))
     op.add_column('tally_history', sa.Column('matched_minor', sa.BigInteger(), server_default='0', nullable=False))
+    op.create_table('reconciled',
+    sa.Column('id', sa.Integer(), autoincrement=False, nullable=False),
+    sa.Column('seen_until', sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint('id = 1', name=op.f('ck_reconciled_one_row')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_reconciled'))
+    )
+    op.create_index(
+        'ix_refunds_creating', 'refunds', ['created_at'], postgresql_where=sa.text("state = 'CREATING'")
+    )
     op.create_index(
         'ix_orders_money_moved',
         'orders',
@@ -269,6 +278,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take back."""
     op.drop_index('ix_orders_money_moved', table_name='orders')
+    op.drop_index('ix_refunds_creating', table_name='refunds')
+    op.drop_table('reconciled')
     for table in ('refunds', 'products', 'pay_attempts', 'orders', 'offer_terms', 'ledger_transactions', 'campaigns'):
         for name in _CHECKS[table]:
             op.drop_constraint(op.f(f'ck_{table}_{name}'), table, type_='check')

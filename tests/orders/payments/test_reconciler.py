@@ -1,5 +1,7 @@
 """Reconciling: with every webhook lost and every call cut short, the books still end where Stripe is."""
 
+from dataclasses import replace
+
 import pytest
 
 from orders.payments.reconciler import Reconciler
@@ -45,12 +47,27 @@ async def test_events_from_before_the_first_round_are_found(
     assert (now - await reconciler._since(now)).total_seconds() >= 4 * 86_400
 
 
-async def test_rounds_overlap(reconciler: Reconciler) -> None:
+async def test_rounds_overlap(counter: Counter, reconciler: Reconciler) -> None:
     """Stripe may list an event a little after its instant; a round that began where the last ended misses it."""
     await reconciler.reconcile_once()
-    assert reconciler.seen_until is not None
-    since = await reconciler._since(reconciler.seen_until)
-    assert (reconciler.seen_until - since).total_seconds() >= 60
+    seen_until = await counter.one("SELECT seen_until FROM reconciled")
+    since = await reconciler._since(seen_until)
+    assert (seen_until - since).total_seconds() >= 60
+
+
+async def test_a_worker_that_was_away_for_days_asks_for_all_of_them(
+    counter: Counter, reconciler: Reconciler
+) -> None:
+    """Events of the last hours came, so nothing but the remembered instant says that one before them was lost."""
+    await reconciler.reconcile_once()
+    await counter.rows(
+        "UPDATE reconciled SET seen_until = seen_until - interval '3 days' RETURNING 1"
+    )
+    order_id = await counter.offered()
+    await counter.pay(order_id)
+    now = await counter.one("SELECT now()")
+    other = replace(reconciler)
+    assert (now - await other._since(now)).total_seconds() >= 3 * 86_400
 
 
 async def test_a_call_whose_answer_was_lost_is_finished_with_its_key(
@@ -143,13 +160,13 @@ async def test_a_round_that_breaks_off_is_done_again_from_where_it_began(
     counter: Counter, reconciler: Reconciler
 ) -> None:
     await reconciler.reconcile_once()
-    seen_until = reconciler.seen_until
+    seen_until = await counter.one("SELECT seen_until FROM reconciled")
     order_id = await counter.offered()
     await counter.pay(order_id)
     await counter.sandbox.faults(outage=True, endpoint="GET /v1/payment_intents")
     with pytest.raises(Exception, match="503"):
         await reconciler.reconcile_once()
-    assert reconciler.seen_until == seen_until
+    assert await counter.one("SELECT seen_until FROM reconciled") == seen_until
     await counter.sandbox.faults(outage=False)
     await reconciler.reconcile_once()
     await counter.settle_stored()
