@@ -27,16 +27,21 @@ BATCH_MAX = 128
 QUEUE_MAX = 4_096
 ID_CHARS_MAX = 255
 
-# Who paid, from where, and the secret or address that lets a browser pay: none of it is needed to keep books.
+# Who paid, with which card, from where, and the secret or address that lets a browser pay: none of it is needed to
+# keep books. A declined payment names its means to pay in full (``last_payment_error``).
 _FORGOTTEN = frozenset(
     {
         "billing_details",
         "client_secret",
         "collected_information",
+        "custom_fields",
         "customer_details",
         "customer_email",
         "evidence",
+        "mandate_data",
+        "next_action",
         "payer_details",
+        "payment_method",
         "payment_method_details",
         "payment_method_preview",
         "receipt_email",
@@ -130,7 +135,7 @@ def read_event(body: bytes) -> Received:
     try:
         payload = msgspec.json.decode(body, type=dict[str, Any])
         envelope = msgspec.convert(payload, _Envelope)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _unreadable(body)
     names = (envelope.id, envelope.type, envelope.data.object.id)
     if not all(name.isascii() and 0 < len(name) <= ID_CHARS_MAX for name in names):

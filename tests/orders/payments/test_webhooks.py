@@ -143,6 +143,10 @@ async def test_signed_nonsense_is_set_apart_and_not_asked_for_again(
     assert (row.state, row.reason) == ("QUARANTINED", "unreadable")
 
 
+def test_signed_bytes_that_are_no_text_are_set_apart() -> None:
+    assert read_event(event().replace(b"pi_1", b"\xff\xfe")).reason == "unreadable"
+
+
 async def test_what_sql_cannot_hold_does_not_turn_the_others_away(
     api: httpx.AsyncClient, counter: Counter
 ) -> None:
@@ -164,6 +168,11 @@ async def test_nobodys_data_is_kept_with_an_event(api: httpx.AsyncClient, counte
         "shipping": {"name": "Wang Fang"},
         "latest_charge": {"id": "ch_1", "billing_details": {"name": "Wang Fang"}},
         "charges": [{"billing_details": {"email": "wang.fang@example.org"}}],
+        "last_payment_error": {
+            "decline_code": "generic_decline",
+            "payment_method": {"card": {"last4": "0002", "fingerprint": "fp_1"}},
+        },
+        "next_action": {"redirect_to_url": {"return_url": "https://example.org/pay/ord_1"}},
     }
     body = event(data={"object": payment})
     await api.post(URL, content=body, headers=signed(body))
@@ -172,6 +181,7 @@ async def test_nobodys_data_is_kept_with_an_event(api: httpx.AsyncClient, counte
         "id": "pi_1",
         "latest_charge": {"id": "ch_1"},
         "charges": [{}],
+        "last_payment_error": {"decline_code": "generic_decline"},
     }
 
 
