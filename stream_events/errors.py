@@ -82,6 +82,9 @@ def respond(problem: Problem) -> Response:
     return Response(problem.body(), problem.status, problem.headers(), MEDIA_TYPE)
 
 
+# What the framework refuses by itself, where we refuse the same in words of our own.
+_CODES: Final = {413: "too_long"}
+
 _DOCUMENT: Final = {
     "type": "object",
     "required": ["type", "title", "status", "code", "detail"],
@@ -136,7 +139,8 @@ def install(app: FastAPI) -> None:
 
     async def on_http(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        code = TITLES.get(error.status_code, "error").lower().replace(" ", "_")
+        title = TITLES.get(error.status_code, "error").lower().replace(" ", "_")
+        code = _CODES.get(error.status_code, title)
         answer = respond(Problem(error.status_code, code, str(error.detail)))
         answer.headers.update(error.headers or {})
         return answer
