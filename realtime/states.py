@@ -16,6 +16,17 @@ from realtime.topics import rfc3339
 HOT_MAX: Final = 500
 SWEEP_MAX: Final = 200
 
+_COUNTED: Final = (
+    "seq",
+    "raised_minor",
+    "sales_minor",
+    "orders",
+    "units",
+    "gifts",
+    "gifts_minor",
+    "matched_minor",
+)
+
 States = dict[str, dict[str, Any]]
 
 
@@ -49,36 +60,18 @@ async def stream_states(
         )
     states: States = {}
     for row in streams:
-        states[f"campaign/{row.campaign_id}/tally"] = _campaign_tally(row)
-        states[f"stream/{row.id}/tally"] = _stream_tally(row)
+        states[f"campaign/{row.campaign_id}/tally"] = _tally(row, "campaign_")
+        states[f"stream/{row.id}/tally"] = _tally(row, "")
         states[f"stream/{row.id}/status"] = _status(row)
         topic = f"stream/{row.id}/stock"
         states[topic] = _stock(stock[row.id], before.get(topic, {}), at)
     return states
 
 
-def _stream_tally(row: Any) -> dict[str, Any]:
-    return {
-        "seq": row.seq or 0,
-        "raised_minor": row.raised_minor or 0,
-        "sales_minor": row.sales_minor or 0,
-        "goal_minor": row.goal_minor,
-        "currency": row.currency,
-        "orders": row.orders or 0,
-        "units": row.units or 0,
-    }
-
-
-def _campaign_tally(row: Any) -> dict[str, Any]:
-    return {
-        "seq": row.campaign_seq or 0,
-        "raised_minor": row.campaign_raised_minor or 0,
-        "sales_minor": row.campaign_sales_minor or 0,
-        "goal_minor": row.campaign_goal_minor,
-        "currency": row.currency,
-        "orders": row.campaign_orders or 0,
-        "units": row.campaign_units or 0,
-    }
+def _tally(row: Any, scope: str) -> dict[str, Any]:
+    """Return a tally as it is shown; ``gifts_minor`` and ``matched_minor`` are parts of what was raised."""
+    counted = {name: getattr(row, scope + name) or 0 for name in _COUNTED}
+    return {**counted, "goal_minor": getattr(row, f"{scope}goal_minor"), "currency": row.currency}
 
 
 def _status(row: Any) -> dict[str, Any]:
@@ -111,9 +104,10 @@ SELECT id FROM streams WHERE id > :after ORDER BY id LIMIT :sweep_max
 _STREAMS = text("""
 SELECT s.id, s.campaign_id, s.state, s.title, s.title_zh, s.goal_minor, s.opens_at, s.live_at, s.ended_at,
        c.currency, c.name AS campaign, c.name_zh AS campaign_zh, c.goal_minor AS campaign_goal_minor,
-       t.seq, t.raised_minor, t.sales_minor, t.orders, t.units,
+       t.seq, t.raised_minor, t.sales_minor, t.orders, t.units, t.gifts, t.gifts_minor, t.matched_minor,
        k.seq AS campaign_seq, k.raised_minor AS campaign_raised_minor, k.sales_minor AS campaign_sales_minor,
-       k.orders AS campaign_orders, k.units AS campaign_units
+       k.orders AS campaign_orders, k.units AS campaign_units, k.gifts AS campaign_gifts,
+       k.gifts_minor AS campaign_gifts_minor, k.matched_minor AS campaign_matched_minor
 FROM (
     (SELECT id FROM streams
      WHERE state = 'live' OR (state = 'ended' AND ended_at > now() - interval '10 minutes')

@@ -34,6 +34,9 @@ async def test_the_first_tick_announces_everything_and_the_next_nothing(
         "currency": "CNY",
         "orders": 0,
         "units": 0,
+        "gifts": 0,
+        "gifts_minor": 0,
+        "matched_minor": 0,
     }
     assert states[f"campaign/{sale.campaign_id}/tally"]["goal_minor"] == 10_000_000
     assert states[f"farmer/{sale.farmer_id}/sales"] == {
