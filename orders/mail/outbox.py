@@ -32,10 +32,10 @@ _MAIL_OF: Final[Mapping[str, MailKind]] = MappingProxyType(
 
 
 async def enqueue_cancelled(sql: AsyncSession, order_ids: Sequence[str]) -> None:
-    """Let a mail be due for each of these cancelled orders that somebody had begun to pay.
+    """Let a mail be due for each of these cancelled orders for which money was asked of somebody.
 
     Who never tried needs no word that nothing is charged; and an order that cost nothing must not make us write
-    to whatever address was put into it.
+    to whatever address was put into it. A page at Stripe that was opened, or a token that is none, cost nothing.
     """
     await sql.execute(_ENQUEUE_CANCELLED, {"ids": list(order_ids)})
 
@@ -71,7 +71,7 @@ _ENQUEUE_CANCELLED = text("""
 INSERT INTO mail_outbox (order_id, kind, source_id)
 SELECT o.id, 'cancelled', o.id FROM orders o
 WHERE o.id = ANY(CAST(:ids AS text[])) AND o.state = 'CANCELLED'
-  AND EXISTS (SELECT FROM pay_attempts a WHERE a.order_id = o.id)
+  AND EXISTS (SELECT FROM pay_attempts a WHERE a.order_id = o.id AND a.payment_intent_id IS NOT NULL)
 ON CONFLICT (order_id, kind, source_id) DO NOTHING
 """)
 _BEHIND = text("""

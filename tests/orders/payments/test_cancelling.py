@@ -229,3 +229,18 @@ async def test_who_began_to_pay_hears_by_mail_that_it_is_cancelled(
     assert await counter.state(order_id) == "CANCELLED"
     mails = await counter.rows("SELECT order_id, kind FROM mail_outbox")
     assert [tuple(row) for row in mails] == ([(order_id, "cancelled")] if card else [])
+
+
+async def test_a_token_that_is_none_has_nobody_written_to(
+    api: httpx.AsyncClient, counter: Counter
+) -> None:
+    """It cost nothing, so it must not make us write to whatever address was put into the order."""
+    order_id = await counter.offered()
+    body = {"confirmation_token": "ctoken_none"}
+    headers = counter.sale.auth("shopper")
+    await api.post(f"/v1/orders/{order_id}/pay", json=body, headers=headers)
+    assert len(await counter.rows("SELECT 1 FROM pay_attempts")) == 1
+    assert (await cancel(api, counter, order_id))[0] == 200
+    await expire(counter)
+    assert await counter.state(order_id) == "CANCELLED"
+    assert await counter.rows("SELECT order_id FROM mail_outbox") == []
