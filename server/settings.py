@@ -5,6 +5,7 @@ With none of them set everything starts by itself on this machine, with play mon
 
 import hashlib
 import hmac
+import ipaddress
 import os
 import secrets
 from pathlib import Path
@@ -25,6 +26,17 @@ STRIPE_ORIGINS = (
     "https://hooks.stripe.com",
     "https://m.stripe.network",
 )
+
+
+def _require_networks(addresses: str) -> None:
+    """Refuse proxies that are no addresses, and ``*``: whoever is everybody's proxy lets each say who they are."""
+    for part in filter(None, addresses.split(",")):
+        try:
+            network = ipaddress.ip_network(part.strip())
+        except ValueError:
+            network = None
+        if network is None or network.prefixlen == 0:
+            raise ValueError("STREAM_EVENTS_TRUSTED_PROXIES has addresses or networks, not all")
 
 
 class Settings(BaseSettings):
@@ -134,6 +146,7 @@ class Settings(BaseSettings):
         ):
             raise ValueError("STREAM_EVENTS_SECRET_KEY has at least 64 hex digits")
         self.smtp_route()
+        _require_networks(self.trusted_proxies)
         return self
 
     @property

@@ -28,6 +28,9 @@ def test_every_setting_is_in_the_readme() -> None:
         },
         {"STREAM_EVENTS_SECRET_KEY": "abcd"},
         {"STREAM_EVENTS_PORT": "70000"},
+        {"STREAM_EVENTS_TRUSTED_PROXIES": "*"},
+        {"STREAM_EVENTS_TRUSTED_PROXIES": "10.0.0.1,::/0"},
+        {"STREAM_EVENTS_TRUSTED_PROXIES": "proxy.internal"},
     ],
 )
 def test_what_cannot_be_meant_is_refused(
@@ -53,3 +56,8 @@ def test_a_child_gets_exactly_these_settings(
         if name.startswith(("STREAM_EVENTS_", "STRIPE_", "DATABASE_URL", "REDIS_URL")):
             monkeypatch.setenv(name, value)
     assert Settings() == given
+
+
+def test_proxies_are_named_by_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAM_EVENTS_TRUSTED_PROXIES", "10.0.0.1, 192.168.0.0/24,::1")
+    assert Settings().trusted_proxies.startswith("10.0.0.1")
