@@ -175,7 +175,7 @@ async def test_without_redis_nobody_is_refused(signer: Signer) -> None:
     [
         ("203.0.113.77", "203.0.113.0/24"),
         ("::ffff:203.0.113.77", "203.0.113.0/24"),
-        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:3::4", "2001:db8:1::/48"),
         ("testclient", "unknown"),
         (None, "unknown"),
     ],
