@@ -108,10 +108,8 @@ class Describer:
         self, method: str, path: str, credential: list[tuple[bytes, bytes]], given: Any = None
     ) -> Iterator[Try]:
         """Yield the wrong requests of a route; ``given`` is a good body where the description has none."""
-        operation = self.document["paths"][path][method.lower()]
+        operation, schema, good = self._read(method, path, given)
         parameters = operation.get("parameters", [])
-        schema = self._body_schema(operation)
-        good = given if given is not None else self._good(schema, "") if schema else None
         body = None if good is None else json.dumps(good).encode()
         headers = [*credential, (b"content-type", JSON), (b"idempotency-key", b"bad-input")]
         target = self._target(path)
@@ -131,6 +129,23 @@ class Describer:
             yield Try("credential", method, target, [(b"authorization", value), headers[-2]], body)
         if body is not None:
             yield from self._bodies(method, target, headers, good, schema)
+
+    def good(
+        self, method: str, path: str, credential: list[tuple[bytes, bytes]], given: Any = None
+    ) -> Try:
+        """Return the request of a route in which nothing is wrong."""
+        operation, _, good = self._read(method, path, given)
+        query = self._needed(operation.get("parameters", []), "")
+        headers = [*credential, (b"content-type", JSON), (b"idempotency-key", b"good")]
+        body = None if good is None else json.dumps(good).encode()
+        return Try(GOOD, method, f"{self._target(path)}?{query}", headers, body)
+
+    def _read(self, method: str, path: str, given: Any) -> tuple[Mapping[str, Any], Any, Any]:
+        """Return what is said of a route, the schema of its body, and a body that fits."""
+        operation = self.document["paths"][path][method.lower()]
+        schema = self._body_schema(operation)
+        good = given if given is not None else self._good(schema, "") if schema else None
+        return operation, schema, good
 
     def _bodies(
         self, method: str, target: str, headers: list[tuple[bytes, bytes]], good: Any, schema: Any
