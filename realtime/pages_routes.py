@@ -36,6 +36,8 @@ MEDIA_TYPES: Final = MappingProxyType(
         ".svg": "image/svg+xml",
     }
 )
+# What search engines may show; every other page is about one order, or somebody's work.
+FOUND_BY_SEARCH: Final = frozenset({"index", "shop"})
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 ASK_AGAIN: Final = "no-cache"
 
@@ -146,7 +148,10 @@ def _page(site: Site, name: str, request: Request, status: int = 200) -> Respons
     text = site.pages[name]
     if pays:
         text = text.replace("{{stripe_js}}", html.escape(links.stripe_js_url, quote=True))
-    return Response(text, status, page_headers(links, pays=pays), MEDIA_TYPES[".html"])
+    headers = page_headers(links, pays=pays)
+    if name not in FOUND_BY_SEARCH:
+        headers["x-robots-tag"] = "noindex"
+    return Response(text, status, headers, MEDIA_TYPES[".html"])
 
 
 def _static(site: Site, build: str, name: str, request: Request) -> Response:

@@ -10,7 +10,7 @@ import { t } from "./shop_words.js";
 
 frame();
 addEventListener("hashchange", () => location.reload());
-const access = accessByToken(decodeURIComponent(location.hash.slice(1)));
+const access = accessByToken(location.hash.slice(1));
 if (access) new OrderPage(access).start();
 else {
   document.title = w("wrongLink");

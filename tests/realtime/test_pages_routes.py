@@ -62,6 +62,14 @@ async def test_a_page_admits_nobody_but_us_and_the_gateway(
     assert (await client.head(path)).status_code == 200
 
 
+async def test_search_engines_find_the_shop_alone(client: httpx.AsyncClient) -> None:
+    told = {
+        path: (await client.get(path)).headers.get("x-robots-tag")
+        for path in ("/", "/shop/str_1", "/pay/ord_1", "/order", "/mailbox", "/console", "/farmer")
+    }
+    assert told == {path: None if path in ("/", "/shop/str_1") else "noindex" for path in told}
+
+
 async def test_the_pay_page_alone_admits_stripe(client: httpx.AsyncClient) -> None:
     response = await client.get("/pay/ord_1")
     stripe = "https://js.stripe.com https://api.stripe.com"
