@@ -32,9 +32,11 @@ class Fire:
     listening: socket.socket
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
 
-    async def start(self, name: str, point: str | None = None) -> None:
-        """Start ``api``, ``worker`` or ``sandbox``; with ``point`` it kills itself there."""
-        command = list(STARTED_AS) if point is None else ["-m", "tests.fire.victim", point]
+    async def start(self, name: str, point: str | None = None, lit: Path | None = None) -> None:
+        """Start ``api``, ``worker`` or ``sandbox``; with ``point`` it kills itself there once ``lit`` exists."""
+        command = list(STARTED_AS)
+        if point is not None:
+            command = ["-m", "tests.fire.victim", point, str(lit)]
         descriptors: Sequence[int] = ()
         arguments = [name]
         if name == "api":

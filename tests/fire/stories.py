@@ -14,6 +14,8 @@ from tests.fire.guests import Guest, House, arrive, order
 
 VISA = "4242424242424242"
 
+# SQL may learn of a process's death later than we do, and keep its locks until then.
+_PATIENTLY = text("SET LOCAL lock_timeout = '20s'")
 _OVER = text("UPDATE orders SET pay_by = clock_timestamp() WHERE id = :id")
 
 Story = Callable[[House, Database, Sale], Coroutine[Any, Any, None]]
@@ -135,4 +137,5 @@ async def _refund(home: House, sale: Sale, guest: Guest, what: dict[str, object]
 
 async def _end_time(database: Database, guest: Guest) -> None:
     async with database.begin() as sql:
+        await sql.execute(_PATIENTLY)
         await sql.execute(_OVER, {"id": guest.order_id})

@@ -1,11 +1,11 @@
 """Runs a command of the server that kills itself, hard, at one named point of its own code.
 
-``python -m tests.fire.victim POINT COMMAND…``. A point names a place between two durable steps, so that the product
+``python -m tests.fire.victim POINT LIT COMMAND…``. A point names a place between two durable steps, so that the product
 carries no code for being killed: ``before module:function`` and ``after module:function`` stand around a call,
 ``uncommitted module:function`` and ``committed module:function`` around the COMMIT of the transactions that this
 function begins. A number behind it lets that many pass first; ``once module:function`` lets all pass until that
-function was called, so that a round in which there was nothing to do is not taken for the point. SIGKILL leaves no
-handler, no flush and no goodbye a chance.
+function was called, so that a round in which there was nothing to do is not taken for the point. Nothing counts
+before the file LIT exists. SIGKILL leaves no handler, no flush and no goodbye a chance.
 """
 
 import functools
@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from stream_events.database import Database
@@ -24,17 +25,20 @@ from stream_events.database import Database
 class Fuse:
     """Counts how often the point was reached, and ends the process when it has let enough pass."""
 
-    def __init__(self, passes: int = 0, *, lit: bool = True) -> None:
-        self._left = passes
+    def __init__(self, lit: Path, passes: int, *, waits: bool) -> None:
         self._lit = lit
+        self._left = passes
+        self._waits = waits
 
-    def light(self) -> None:
-        """From now on the point counts."""
-        self._lit = True
+    def go(self) -> None:
+        """What had to happen once has happened."""
+        self._waits = self._waits and not self._lit.exists()
 
     def burn(self) -> None:
         """Be at the point once more."""
-        self._left -= self._lit
+        if self._waits or not self._lit.exists():
+            return
+        self._left -= 1
         if self._left < 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -91,13 +95,13 @@ def _nothing() -> None:
     pass
 
 
-def arm(point: str) -> None:
+def arm(point: str, lit: Path) -> None:
     """Arm one point; raises where it names nothing."""
     point, _, first = point.partition(" once ")
     when, place, *passes = point.split()
-    fuse = Fuse(int(passes[0]) if passes else 0, lit=not first)
+    fuse = Fuse(lit, int(passes[0]) if passes else 0, waits=bool(first))
     if first:
-        _around(first, fuse.light, _nothing)
+        _around(first, fuse.go, _nothing)
     if when == "before":
         _around(place, fuse.burn, _nothing)
     elif when == "after":
@@ -111,9 +115,9 @@ def arm(point: str) -> None:
 
 
 if __name__ == "__main__":
-    _, point_, *command = sys.argv
+    _, point_, lit_, *command = sys.argv
     from server.cli import app
 
-    arm(point_)
+    arm(point_, Path(lit_))
     sys.argv = ["stream-events", *command]
     app()
