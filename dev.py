@@ -226,8 +226,10 @@ def test(options: Sequence[str]) -> int:
     """Run the static checks and the tests, both even when the first fail; 0 only if all passed."""
     cache = ["-o", f"cache_dir={state() / '.pytest_cache'}"]
     linted = lint()
+    chosen = [] if "-m" in options else ["-m", "not sweep"]
     tested = run(
-        "pytest", ["-m", "pytest", "-n", TESTS_AT_ONCE, "--dist", "worksteal", *cache, *options]
+        "pytest",
+        ["-m", "pytest", "-n", TESTS_AT_ONCE, "--dist", "worksteal", *chosen, *cache, *options],
     )
     return linted or tested
 
