@@ -106,7 +106,11 @@ class Counter:
         return await offer_once(self.database, self.pace, pay_window_s=600, turns_max=turns_max)
 
     async def settle_stored(self) -> int:
-        return await settle_events_once(self.database, self.sandbox.gateway)
+        """Settle all that is stored: the shared sandbox may tell of more than one batch of other tests' payments."""
+        settled = 0
+        while done := await settle_events_once(self.database, self.sandbox.gateway):
+            settled += done
+        return settled
 
     async def rows(self, statement: str, **given: Any) -> Sequence[Any]:
         async with self.database.begin() as sql:
