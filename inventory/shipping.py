@@ -3,6 +3,7 @@
 An order stores what it was charged, so a changed rule counts for later orders only.
 """
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
@@ -35,20 +36,20 @@ class TooHeavyError(ValueError):
         self.weight_g_max = weight_g_max
 
 
-class _Rule(BaseModel):
+class _Rule(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
+    @abstractmethod
     def amounts(self) -> list[int]:
         """Return every amount that may be charged by it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cost(self, goods_minor: int, weight_g: int) -> int:
         """Return what sending goods of this amount and weight costs. Raises ``TooHeavyError``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def in_words(self, currency: str) -> Words:
         """Return it as a sentence, in English and in Chinese."""
-        raise NotImplementedError
 
 
 class FreeShipping(_Rule):
