@@ -10,17 +10,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.ledger.seal import SealedScope, seal_once
+from realtime.bus import publish_frames
 from realtime.farmers import FarmerBooks, Reading
-from realtime.frames import CHANNEL, Frame, pack
+from realtime.frames import Frame
 from realtime.states import SWEEP_MAX, States, next_streams, stream_states
 from realtime.topics import differing_topics, read_states, to_ms, write_states
 from stream_events.database import Database
@@ -30,15 +30,12 @@ log = structlog.get_logger(__name__)
 TICK_S: Final = 0.1
 SWEEP_S: Final = 1.0
 REREAD_S: Final = 5.0
-PUBLISH_S_MAX: Final = 1.0
 BACKOFF_S_MIN: Final = 0.1
 BACKOFF_S_MAX: Final = 2.0
-ANNOUNCED_AT: Final = "announced_at"
-ANNOUNCED_S: Final = 60
 
 
 @dataclass(slots=True)
-class Board:
+class Known:
     """What this announcer knows to be published, so that only changes are written."""
 
     states: States = field(default_factory=dict)
@@ -58,7 +55,7 @@ class _Tick:
     swept_to: str | None
 
 
-async def tick_once(database: Database, redis: Redis, board: Board) -> int:
+async def tick_once(database: Database, redis: Redis, known: Known) -> int:
     """Seal, commit what changed under new versions, and publish it; returns how many topics changed.
 
     Of several announcers on one database only one ticks at a time; the others do nothing and return 0.
@@ -67,12 +64,12 @@ async def tick_once(database: Database, redis: Redis, board: Board) -> int:
     async with database.begin() as sql:
         if not await sql.scalar(_ALONE):
             return 0
-        tick = await _look(sql, board, at)
+        tick = await _look(sql, known, at)
         changed = {
-            topic: state for topic, state in tick.states.items() if board.states.get(topic) != state
+            topic: state for topic, state in tick.states.items() if known.states.get(topic) != state
         }
-        frames = await write_states(sql, changed, board.ages, at) if changed else []
-    _keep(board, tick, frames)
+        frames = await write_states(sql, changed, known.ages, at) if changed else []
+    _keep(known, tick, frames)
     await _publish(redis, frames, at)
     return len(frames)
 
@@ -81,11 +78,11 @@ async def run_announcer(
     database: Database, redis: Redis, stop: asyncio.Event, *, tick_s: float = TICK_S
 ) -> None:
     """Tick until ``stop``, at most once in ``tick_s`` seconds, backing off while something is broken."""
-    board, backoff_s = Board(), BACKOFF_S_MIN
+    known, backoff_s = Known(), BACKOFF_S_MIN
     while not stop.is_set():
         started = time.monotonic()
         try:
-            await tick_once(database, redis, board)
+            await tick_once(database, redis, known)
         except Exception:
             # Whatever it is, screens stand still meanwhile: say so and try again.
             log.exception("tick_failed")
@@ -98,29 +95,29 @@ async def run_announcer(
             continue
 
 
-async def _look(sql: AsyncSession, board: Board, at: datetime) -> _Tick:
+async def _look(sql: AsyncSession, known: Known, at: datetime) -> _Tick:
     """Return what everything that may have changed looks like now."""
     sealed = await _seal(sql)
     now = time.monotonic()
-    rereads, sweeps = now >= board.reread_due, now >= board.sweep_due
+    rereads, sweeps = now >= known.reread_due, now >= known.sweep_due
     if rereads:
-        await _reread(sql, board)
-        board.reread_due = now + REREAD_S
+        await _reread(sql, known)
+        known.reread_due = now + REREAD_S
     also = {scope.scope_id for scope in sealed}
     swept_to = None
     if sweeps:
         # Streams that are not live change seldom, but their goal, title or late refunds must show too.
-        round_ = await next_streams(sql, board.swept_to)
+        round_ = await next_streams(sql, known.swept_to)
         also |= set(round_)
         swept_to = round_[-1] if len(round_) == SWEEP_MAX else ""
-        board.sweep_due = now + SWEEP_S
-    states = await stream_states(sql, also, board.states, at)
+        known.sweep_due = now + SWEEP_S
+    states = await stream_states(sql, also, known.states, at)
     reading = None
-    if sealed or rereads or not board.farmers.through:
-        reading = await board.farmers.read_on(sql)
-        states |= board.farmers.states(reading)
+    if sealed or rereads or not known.farmers.through:
+        reading = await known.farmers.read_on(sql)
+        states |= known.farmers.states(reading)
         if rereads and reading.through:
-            states = await board.farmers.unsold_states(sql) | states
+            states = await known.farmers.unsold_states(sql) | states
     return _Tick(states, reading, swept_to)
 
 
@@ -134,44 +131,31 @@ async def _seal(sql: AsyncSession) -> list[SealedScope]:
         return []
 
 
-async def _reread(sql: AsyncSession, board: Board) -> None:
+async def _reread(sql: AsyncSession, known: Known) -> None:
     """Learn what somebody else published: at the start everything, later what another announcer did."""
-    topics = await differing_topics(sql, board.ages)
+    topics = await differing_topics(sql, known.ages)
     rows = await read_states(sql, topics)
     for topic in topics:
         if topic not in rows:
-            board.states.pop(topic, None)
+            known.states.pop(topic, None)
             continue
-        age, _, board.states[topic] = rows[topic]
-        board.ages[topic] = max(age, board.ages.get(topic, age))
+        age, _, known.states[topic] = rows[topic]
+        known.ages[topic] = max(age, known.ages.get(topic, age))
 
 
-def _keep(board: Board, tick: _Tick, frames: Sequence[Frame]) -> None:
+def _keep(known: Known, tick: _Tick, frames: Sequence[Frame]) -> None:
     for frame in frames:
-        board.states[frame.topic] = tick.states[frame.topic]
-        board.ages[frame.topic] = frame.age
+        known.states[frame.topic] = tick.states[frame.topic]
+        known.ages[frame.topic] = frame.age
     if tick.reading is not None:
-        board.farmers.keep(tick.reading)
+        known.farmers.keep(tick.reading)
     if tick.swept_to is not None:
-        board.swept_to = tick.swept_to
+        known.swept_to = tick.swept_to
 
 
 async def _publish(redis: Redis, frames: Sequence[Frame], at: datetime) -> None:
-    """Put the frames on the bus. A failure is only logged: every gateway reads the rows by itself soon."""
-    try:
-        async with asyncio.timeout(PUBLISH_S_MAX), redis.pipeline(transaction=False) as batch:
-            batch.set(ANNOUNCED_AT, to_ms(at), ex=ANNOUNCED_S)
-            for message in pack(list(frames)):
-                batch.publish(CHANNEL, message)
-            await batch.execute()
-    except (RedisError, OSError, TimeoutError) as error:
-        log.warning("frames_not_published", frames=len(frames), error=type(error).__name__)
-
-
-async def announced_at_ms(redis: Redis) -> int | None:
-    """Return when an announcer last looked, changed or not; None if that is long ago."""
-    value: Any = await redis.get(ANNOUNCED_AT)
-    return None if value is None else int(value)
+    """Put the frames on the bus, and say that somebody looked."""
+    await publish_frames(redis, frames, looked_at_ms=to_ms(at))
 
 
 _ALONE = text("SELECT pg_try_advisory_xact_lock(hashtextextended('stream-events announcer', 0))")

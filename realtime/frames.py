@@ -29,8 +29,11 @@ SLOW_CONSUMER: Final = 4008
 
 KINDS: Final = ("overlay", "shop", "farmer", "console")
 
+# A rehearsal has topics of its own, so that play money never stands under a real stream's name.
 _TOPIC: Final = re.compile(
-    r"(?:stream/[\w-]{1,64}/(?:tally|stock|status)|campaign/[\w-]{1,64}/tally|farmer/[\w-]{1,64}/sales)",
+    r"(?:(?:stream|rehearsal)/[\w-]{1,64}/"
+    r"(?:tally|tonight|stock|status|board|milestones|matches|farmers|leaders|names|review|alerts/[a-z0-9-]{1,24})"
+    r"|campaign/[\w-]{1,64}/tally|farmer/[\w-]{1,64}/sales)",
     re.ASCII,
 )
 
@@ -39,8 +42,13 @@ def owner_of(topic: str) -> tuple[str, str] | None:
     """Return what a topic is about, as ``("stream", id)``; None for a text that names no topic."""
     if len(topic) > TOPIC_CHARS_MAX or _TOPIC.fullmatch(topic) is None:
         return None
-    scope, scope_id, _ = topic.split("/")
+    scope, scope_id, _ = topic.split("/", 2)
     return scope, scope_id
+
+
+def part_of(topic: str) -> str:
+    """Return what of its owner a topic tells: the name of its shape in ``realtime.shapes``."""
+    return topic.split("/")[2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from realtime.announcer import announced_at_ms
 from realtime.audience import report_viewers
+from realtime.bus import announced_at_ms
 from realtime.feed import Feed, open_bus
 from realtime.gateway import Gateway, GatewayLimits
 from realtime.hub import Hub

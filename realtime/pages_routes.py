@@ -36,6 +36,27 @@ MEDIA_TYPES: Final = MappingProxyType(
         ".svg": "image/svg+xml",
     }
 )
+WIDGETS: Final = (
+    "all",
+    "tally",
+    "goal",
+    "milestones",
+    "product",
+    "stock",
+    "countdown",
+    "alerts",
+    "ticker",
+    "leaderboard",
+    "match",
+    "farmer",
+    "credits",
+    "qr",
+    "health",
+)
+# Who may show a page in a frame: our own console and composer an overlay, everybody the embed.
+FRAMED_BY: Final = MappingProxyType({"overlay": "'self'", "embed": "*"})
+# Pages that show an overlay in a frame.
+FRAMING: Final = frozenset({"console", "composer"})
 # What search engines may show; every other page is about one order, or somebody's work.
 FOUND_BY_SEARCH: Final = frozenset({"index", "shop"})
 FOR_EVER: Final = "public, max-age=31536000, immutable"
@@ -98,13 +119,15 @@ def _asset(body: bytes, media_type: str) -> Asset:
     return Asset(body, gzipped, media_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
-def content_security_policy(links: Links, *, pays: bool = False) -> str:
-    """Return the policy of a page; ``pays`` is the pay page, the only one where a foreign script may run.
+def content_security_policy(links: Links, page: str = "") -> str:
+    """Return the policy of a page; the pay page is the only one where a foreign script may run.
 
     Trusted Types are not required there: Stripe's own script assigns script addresses and would be stopped.
     """
+    pays = page == "pay"
     gateway = urlsplit(links.gateway_url)
     stripe = " ".join(("", *links.stripe_origins)) if pays else ""
+    framed_by = FRAMED_BY.get(page, "'none'")
     rules = [
         "default-src 'none'",
         f"script-src 'self'{stripe}",
@@ -113,17 +136,19 @@ def content_security_policy(links: Links, *, pays: bool = False) -> str:
         f"connect-src 'self' {gateway.scheme}://{gateway.netloc}{stripe}",
         "base-uri 'none'",
         "form-action 'none'",
-        "frame-ancestors 'none'",
+        f"frame-ancestors {framed_by}",
     ]
     rules += [f"frame-src{stripe}"] if stripe else []
+    rules += ["frame-src 'self'"] if page in FRAMING else []
     rules += [] if pays else ["require-trusted-types-for 'script'", "trusted-types 'none'"]
     return "; ".join(rules)
 
 
-def page_headers(links: Links, *, pays: bool = False) -> dict[str, str]:
-    """Return the headers of a page: what it may load, that it is never framed, cached, sniffed or referred from."""
+def page_headers(links: Links, page: str = "") -> dict[str, str]:
+    """Return the headers of a page: what it may load, who may frame it, that it is never cached, sniffed or referred from."""
+    pays = page == "pay"
     headers = {
-        "content-security-policy": content_security_policy(links, pays=pays),
+        "content-security-policy": content_security_policy(links, page),
         "cache-control": ASK_AGAIN,
         "referrer-policy": "no-referrer",
         "x-content-type-options": "nosniff",
@@ -144,11 +169,10 @@ def _links(request: Request) -> Links:
 
 def _page(site: Site, name: str, request: Request, status: int = 200) -> Response:
     links = _links(request)
-    pays = name == "pay"
     text = site.pages[name]
-    if pays:
+    if name == "pay":
         text = text.replace("{{stripe_js}}", html.escape(links.stripe_js_url, quote=True))
-    headers = page_headers(links, pays=pays)
+    headers = page_headers(links, name)
     if name not in FOUND_BY_SEARCH:
         headers["x-robots-tag"] = "noindex"
     return Response(text, status, headers, MEDIA_TYPES[".html"])
@@ -200,8 +224,12 @@ def site_router(site: Site) -> APIRouter:
 
     @router.api_route("/overlay/{widget}", **reads)
     def overlay(widget: str, request: Request, _: Public) -> Response:
-        known = widget in ("all", "tally", "goal", "stock")
+        known = widget in WIDGETS
         return _page(site, "overlay", request) if known else _page(site, "404", request, 404)
+
+    @router.api_route("/embed/{stream_id}", **reads)
+    def embed(request: Request, _: Public) -> Response:
+        return _page(site, "embed", request)
 
     @router.api_route("/farmer", **reads)
     def farmer(request: Request, _: Public) -> Response:
@@ -210,6 +238,14 @@ def site_router(site: Site) -> APIRouter:
     @router.api_route("/console", **reads)
     def console(request: Request, _: Public) -> Response:
         return _page(site, "console", request)
+
+    @router.api_route("/composer", **reads)
+    def composer(request: Request, _: Public) -> Response:
+        return _page(site, "composer", request)
+
+    @router.api_route("/moderate", **reads)
+    def moderate(request: Request, _: Public) -> Response:
+        return _page(site, "moderate", request)
 
     @router.api_route("/mailbox", **reads)
     def mailbox(request: Request, _: Public) -> Response:

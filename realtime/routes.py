@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import select
 
-from realtime.announcer import announced_at_ms
 from realtime.audience import viewers_of
+from realtime.bus import announced_at_ms
 from realtime.farmers import farmer_topic
 from realtime.frames import TOPIC_CHARS_MAX, TOPICS_MAX
 from realtime.tickets import TICKET_S, admit, make_ticket

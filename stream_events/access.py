@@ -51,13 +51,17 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling: a principal with what it belongs to, a shopper or an order by id, or the public."""
+    """Who is calling: a principal with what it belongs to, a shopper or an order by id, or the public.
+
+    ``key_id`` is the key a principal presented, so that what was opened with it can be closed when it ends.
+    """
 
     id: str
     role: Role
     host_id: str | None = None
     farmer_id: str | None = None
     stream_id: str | None = None
+    key_id: str | None = None
 
 
 PUBLIC = Caller("", Role.PUBLIC)
@@ -143,7 +147,7 @@ async def caller_of(authorization: str | None, signer: Signer, database: Databas
     async with database.begin() as sql:
         row = (
             await sql.execute(
-                select(Principal)
+                select(Principal, Key.id.label("key_id"))
                 .join(Key, Key.principal_id == Principal.id)
                 .where(
                     Key.secret_sha256 == digest,
@@ -152,10 +156,13 @@ async def caller_of(authorization: str | None, signer: Signer, database: Databas
                     Principal.disabled_at.is_(None),
                 )
             )
-        ).scalar_one_or_none()
+        ).one_or_none()
     if row is None:
         raise unauthorized()
-    return Caller(row.id, Role(row.role), row.host_id, row.farmer_id, row.stream_id)
+    found = row.Principal
+    return Caller(
+        found.id, Role(found.role), found.host_id, found.farmer_id, found.stream_id, row.key_id
+    )
 
 
 def allow(*roles: Role) -> Callable[[Request], Coroutine[Any, Any, Caller]]:

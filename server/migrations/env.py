@@ -10,6 +10,9 @@ import orders.giving_tables
 import orders.mail.tables
 import orders.payments.tables
 import orders.tables  # noqa: F401
+import realtime.alerts.tables
+import realtime.board_tables
+import realtime.moderation.tables
 import realtime.tables  # noqa: F401
 import stream_events.tables  # noqa: F401
 from stream_events.database import Base, Database

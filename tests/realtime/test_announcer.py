@@ -11,7 +11,8 @@ from redis.backoff import NoBackoff
 from sqlalchemy import text
 
 from realtime import announcer
-from realtime.announcer import Board, announced_at_ms, run_announcer, tick_once
+from realtime.announcer import Known, run_announcer, tick_once
+from realtime.bus import announced_at_ms
 from stream_events.database import Database
 from tests.factories import Sale, make_stream
 from tests.realtime.announced import Listener, run_sql, sell, topics
@@ -21,7 +22,7 @@ from tests.realtime.conftest import until
 async def test_the_first_tick_announces_everything_and_the_next_nothing(
     database: Database, redis: Redis, sale: Sale, bus: Listener
 ) -> None:
-    board = Board()
+    board = Known()
     assert await tick_once(database, redis, board) == 5
     assert await tick_once(database, redis, board) == 0
     await until(lambda: len(bus.frames) == 5)
@@ -60,7 +61,7 @@ async def test_the_first_tick_announces_everything_and_the_next_nothing(
 async def test_a_published_tally_is_the_ledger_at_its_number(
     database: Database, redis: Redis, sale: Sale, bus: Listener
 ) -> None:
-    board = Board()
+    board = Known()
     await tick_once(database, redis, board)
     for quantity in (1, 2, 3):
         await sell(database, sale, quantity)
@@ -89,7 +90,7 @@ async def test_a_published_tally_is_the_ledger_at_its_number(
 async def test_every_published_frame_is_the_committed_row(
     database: Database, redis: Redis, sale: Sale, bus: Listener
 ) -> None:
-    board = Board()
+    board = Known()
     for _ in range(3):
         await sell(database, sale)
         await tick_once(database, redis, board)
@@ -105,7 +106,7 @@ async def test_every_published_frame_is_the_committed_row(
 async def test_goals_stock_and_status_move_without_the_ledger(
     database: Database, redis: Redis, sale: Sale, bus: Listener
 ) -> None:
-    board = Board()
+    board = Known()
     await tick_once(database, redis, board)
     await run_sql(database, "UPDATE streams SET goal_minor = 2000000")
     assert await tick_once(database, redis, board) == 1
@@ -138,7 +139,7 @@ async def test_streams_that_are_not_live_are_swept_and_drafts_stay_unseen(
     async with database.begin() as sql:
         for state in ("scheduled",) * 5 + ("draft",):
             await make_stream(sql, sale.campaign_id, sale.host_id, state=state, live_at=None)
-    board = Board()
+    board = Known()
     for _ in range(4):
         await tick_once(database, redis, board)
     found = [topic for topic in await topics(database) if topic.endswith("/status")]
@@ -155,7 +156,7 @@ async def test_two_announcers_never_put_an_older_state_over_a_newer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One has looked and is about to write when a sale comes and the other ticks."""
-    slow, quick = Board(), Board()
+    slow, quick = Known(), Known()
     await tick_once(database, redis, slow)
     await tick_once(database, redis, quick)
     await run_sql(database, "UPDATE streams SET goal_minor = 1")
@@ -188,7 +189,7 @@ async def test_a_change_by_another_announcer_is_noticed_and_undone(
 ) -> None:
     """A zombie may have published something after us that no longer holds."""
     monkeypatch.setattr(announcer, "REREAD_S", 0.0)
-    board = Board()
+    board = Known()
     await tick_once(database, redis, board)
     await run_sql(
         database, "UPDATE topics SET version = version + 1, state = '{}' WHERE topic LIKE '%/stock'"
@@ -202,7 +203,7 @@ async def test_versions_go_on_rising_over_a_database_put_back(
     database: Database, redis: Redis, sale: Sale, bus: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(announcer, "REREAD_S", 0.0)
-    board = Board()
+    board = Known()
     await tick_once(database, redis, board)
     topic = f"stream/{sale.stream_id}/stock"
     for reserved in (1, 2, 3):
@@ -217,7 +218,7 @@ async def test_versions_go_on_rising_over_a_database_put_back(
 
 async def test_a_bus_that_is_down_costs_no_tick(database: Database, sale: Sale) -> None:
     nowhere = Redis.from_url("redis://127.0.0.1:1", retry=Retry(NoBackoff(), 0))
-    assert await tick_once(database, nowhere, Board()) == 5
+    assert await tick_once(database, nowhere, Known()) == 5
     assert len(await topics(database)) == 5
     await nowhere.aclose()
 
@@ -225,7 +226,7 @@ async def test_a_bus_that_is_down_costs_no_tick(database: Database, sale: Sale) 
 async def test_a_posting_that_cannot_be_sealed_stops_totals_but_not_stock(
     database: Database, redis: Redis, sale: Sale
 ) -> None:
-    board = Board()
+    board = Known()
     await tick_once(database, redis, board)
     await sell(database, sale)
     await run_sql(database, "ALTER TABLE ledger_transactions DISABLE TRIGGER USER")
@@ -244,7 +245,7 @@ async def test_a_seal_that_breaks_off_leaves_nothing_behind(
         raise ValueError("no leaf may hold this")
 
     monkeypatch.setattr(announcer, "seal_once", half)
-    await tick_once(database, redis, Board())
+    await tick_once(database, redis, Known())
     state = (await topics(database))[f"campaign/{sale.campaign_id}/tally"].state
     assert state["goal_minor"] == 10_000_000
 

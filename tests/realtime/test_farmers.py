@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from orders.ledger import accounts
 from orders.ledger.post import CAPTURE, REFUND, post
-from realtime.announcer import Board, tick_once
+from realtime.announcer import Known, tick_once
 from stream_events.database import Database
 from stream_events.ids import new_id
 from tests.factories import Sale, make_offer, make_product
@@ -17,7 +17,7 @@ from tests.realtime.conftest import until
 async def test_a_farmer_sees_units_income_and_the_last_sales(
     database: Database, redis: Redis, sale: Sale
 ) -> None:
-    board = Board()
+    board = Known()
     order_id = ""
     for quantity in (1, 2, *[1] * 22):
         order_id = await sell(database, sale, quantity)
@@ -43,13 +43,13 @@ async def test_a_farmer_sees_units_income_and_the_last_sales(
 async def test_an_announcer_that_restarts_reads_the_books_in_pieces_and_shows_only_the_whole(
     database: Database, redis: Redis, sale: Sale, bus: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    board = Board()
+    board = Known()
     for _ in range(7):
         await sell(database, sale)
     await tick_once(database, redis, board)
     await sell(database, sale)
     monkeypatch.setattr("realtime.farmers.SEQS_PER_TICK_MAX", 3)
-    again = Board()
+    again = Known()
     for _ in range(4):
         await tick_once(database, redis, again)
     topic = f"farmer/{sale.farmer_id}/sales"
@@ -91,7 +91,7 @@ async def test_farmers_are_kept_apart(database: Database, redis: Redis, sale: Sa
             ],
             lines=[(sale.sku, 3), ("CHESTNUT", 2)],
         )
-    await tick_once(database, redis, Board())
+    await tick_once(database, redis, Known())
     rows = await topics(database)
     mine, theirs = (rows[f"farmer/{one}/sales"].state for one in (sale.farmer_id, "frm_2"))
     assert (mine["units"], mine["income_minor"], mine["last"][0]["sku"]) == (3, 300, sale.sku)

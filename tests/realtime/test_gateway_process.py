@@ -12,8 +12,8 @@ from sqlalchemy import text
 from websockets.exceptions import ConnectionClosed
 
 from realtime import gateway_process
-from realtime.announcer import ANNOUNCED_AT
 from realtime.audience import report_viewers, viewers_of
+from realtime.bus import ANNOUNCED_AT
 from realtime.frames import CHANNEL, Frame, pack
 from realtime.topics import write_states
 from stream_events.database import Database

@@ -8,7 +8,14 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from realtime.pages_routes import build_of_static, install, read_site, site_router
+from realtime.pages_routes import (
+    FRAMED_BY,
+    FRAMING,
+    build_of_static,
+    install,
+    read_site,
+    site_router,
+)
 from stream_events.links import Links
 from tests.applications import make_app
 
@@ -51,7 +58,8 @@ async def test_a_page_admits_nobody_but_us_and_the_gateway(
         "connect-src": "'self' wss://live.example.org",
         "base-uri": "'none'",
         "form-action": "'none'",
-        "frame-ancestors": "'none'",
+        "frame-ancestors": FRAMED_BY.get(path.split("/")[1], "'none'"),
+        **({"frame-src": "'self'"} if path.strip("/") in FRAMING else {}),
         "require-trusted-types-for": "'script'",
         "trusted-types": "'none'",
     }

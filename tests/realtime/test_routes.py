@@ -10,7 +10,7 @@ import pytest
 from fastapi import APIRouter
 from redis.asyncio import Redis
 
-from realtime.announcer import Board, tick_once
+from realtime.announcer import Known, tick_once
 from realtime.audience import report_viewers
 from realtime.frames import Pass
 from realtime.routes import router
@@ -129,7 +129,7 @@ async def test_the_console_sees_the_screen_and_how_old_it_is(
     assert before["frames"] == []
     assert before["looked_age_ms"] is None
     await sell(database, sale, 2)
-    await tick_once(database, redis, Board())
+    await tick_once(database, redis, Known())
     await report_viewers(redis, "gw_1", {(sale.stream_id, "overlay"): 3})
     screen = (await api.get(path, headers=headers)).json()
     frames = {frame["topic"].split("/")[2]: frame for frame in screen["frames"][:3]}
@@ -170,7 +170,7 @@ async def test_a_farmers_summary_is_the_state_of_the_topic(
     zero = (await api.get(path, headers=headers)).json()
     assert zero == {"units": 0, "income_minor": 0, "currency": None, "last": []}
     await sell(database, sale, 2)
-    await tick_once(database, redis, Board())
+    await tick_once(database, redis, Known())
     summary = (await api.get(path, headers=headers)).json()
     assert (summary["units"], summary["income_minor"], summary["currency"]) == (2, 4784, "CNY")
     assert summary["last"][0]["quantity"] == 2

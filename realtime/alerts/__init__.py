@@ -1,0 +1,1 @@
+"""Alerts on stream: a queue on the server, each alert shown once per group of overlays."""

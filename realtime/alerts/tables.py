@@ -1,0 +1,1 @@
+"""Alerts, and which group of overlays has shown which."""

@@ -1,0 +1,1 @@
+"""Nothing a stranger wrote is shown before somebody looked at it."""

@@ -1,0 +1,1 @@
+"""Who looked at what a giver wants said, and by which rules."""

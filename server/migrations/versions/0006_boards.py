@@ -1,0 +1,14 @@
+"""What the host puts up while a sale runs: pins, timers, floors, milestones."""
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""
+
+
+def downgrade() -> None:
+    """Nothing yet."""

@@ -1,0 +1,14 @@
+"""Alerts, the groups of overlays they are shown to, and what was shown."""
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""
+
+
+def downgrade() -> None:
+    """Nothing yet."""
