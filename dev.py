@@ -24,6 +24,9 @@ OLDEST = (3, 11)
 TESTS_AT_ONCE = "4"
 """Test processes at a time: many tests wait for processes they killed or pages they opened, so two cores carry four."""
 
+SOME_FAILED = 1
+"""What pytest ends with when it ran and some tests failed."""
+
 HELP = """\
 usage: python3 dev.py COMMAND [options of the command]
 
@@ -223,14 +226,19 @@ def lint() -> int:
 
 
 def test(options: Sequence[str]) -> int:
-    """Run the static checks and the tests, both even when the first fail; 0 only if all passed."""
+    """Run the static checks and the tests, both even when the first fail; 0 only if all passed.
+
+    Many tests measure real processes while others run beside them. What failed so is run once more with the machine
+    to itself, and only what fails again counts: code that is wrong is wrong alone, too.
+    """
     cache = ["-o", f"cache_dir={state() / '.pytest_cache'}"]
     linted = lint()
     chosen = [] if "-m" in options else ["-m", "not sweep"]
-    tested = run(
-        "pytest",
-        ["-m", "pytest", "-n", TESTS_AT_ONCE, "--dist", "worksteal", *chosen, *cache, *options],
-    )
+    pytest = ["-m", "pytest", *chosen, *cache]
+    tested = run("pytest", [*pytest, "-n", TESTS_AT_ONCE, "--dist", "worksteal", *options])
+    if tested == SOME_FAILED:
+        alone = ["-n", "0", "--last-failed", "--last-failed-no-failures", "none", "--maxfail", "5"]
+        tested = run("pytest, what failed, alone", [*pytest, *options, *alone])
     return linted or tested
 
 

@@ -198,6 +198,29 @@ def test_every_check_runs_even_after_a_failure(
     assert dev.test([]) == 0
 
 
+@pytest.mark.parametrize(
+    ("ends", "verdict"), [([0], 0), ([1, 0], 0), ([1, 1], 1), ([1, 5], 5), ([2], 2)]
+)
+def test_what_failed_in_a_crowd_must_pass_alone(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, ends: list[int], verdict: int
+) -> None:
+    dev = load(clone)
+    left, asked = list(ends), []
+
+    def run(_name: str, step: list[str]) -> int:
+        asked.append(step)
+        return left.pop(0)
+
+    monkeypatch.setattr(dev, "lint", lambda: 0)
+    monkeypatch.setattr(dev, "run", run)
+    assert dev.test(["-k", "ledger"]) == verdict
+    assert left == []
+    assert "--last-failed" not in asked[0]
+    for again in asked[1:]:
+        assert {"--last-failed", "ledger", "not sweep"} <= set(again)
+        assert again[again.index("-n") + 1] == "0"
+
+
 def test_it_needs_the_standard_library_only() -> None:
     tree = ast.parse((ROOT / "dev.py").read_text("utf-8"))
     names = {
