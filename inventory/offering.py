@@ -28,6 +28,7 @@ from stream_events.access import Caller, Role, allow
 from stream_events.errors import Problem, not_found, problems
 from stream_events.ids import new_id
 from stream_events.money import MoneyError, require_chargeable
+from stream_events.paging import Listing
 from stream_events.requests import database_of
 from stream_events.schemas import StreamPath
 from stream_events.split import ShareRule, SplitError, one_unit
@@ -155,6 +156,35 @@ async def _change_offer(sql: AsyncSession, offer: Offer, body: OfferTermsBody) -
     if "opens_at" in body.model_fields_set:
         offer.opens_at = body.opens_at
     return stock
+
+
+@router.get("", responses=problems(401, 403, 404, 422))
+async def list_offers(
+    request: Request, caller: Staff, stream_id: StreamPath
+) -> Listing[OfferAnswer]:
+    """List what is on sale, whole and by SKU, with the terms that count now: who changes one states all of them."""
+    newest = (
+        select(OfferTerms.id)
+        .where(OfferTerms.offer_id == Offer.id)
+        .order_by(OfferTerms.id.desc())
+        .limit(1)
+        .correlate(Offer)
+        .scalar_subquery()
+    )
+    offered = (
+        select(Offer, OfferTerms, Stock)
+        .join(Stock, Stock.offer_id == Offer.id)
+        .join(OfferTerms, OfferTerms.id == newest)
+        .where(Offer.stream_id == stream_id)
+        .order_by(Offer.sku)
+        .limit(OFFERS_PER_STREAM_MAX)
+    )
+    async with database_of(request).begin() as sql:
+        stream = await own_stream(sql, caller, stream_id)
+        currency = (await sql.get_one(Campaign, stream.campaign_id)).currency
+        rows = (await sql.execute(offered)).all()
+    items = [_answer(offer, terms, stock, currency) for offer, terms, stock in rows]
+    return Listing(items=items, next=None)
 
 
 @router.put(

@@ -11,14 +11,16 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from orders.requests import pace_of
 from realtime.audience import viewers_of
 from realtime.bus import announced_at_ms
 from realtime.farmers import farmer_topic
 from realtime.frames import TOPIC_CHARS_MAX, TOPICS_MAX
 from realtime.tickets import TICKET_S, admit, make_ticket
-from realtime.topics import read_states
+from realtime.topics import read_states, rfc3339
 from stream_events.access import Caller, Role, Signer, allow
 from stream_events.database import Database
 from stream_events.errors import not_found
@@ -70,15 +72,30 @@ class ScreenFrame(BaseModel):
     state: dict[str, Any]
 
 
+class PaymentsWaiting(BaseModel):
+    """A stream's orders that are placed and not paid: ``count`` in all, ``paying`` of them have their turn now.
+
+    ``minutes`` is how long until the last of the others has its turn, ``oldest_at`` when the oldest was placed.
+    """
+
+    count: int
+    paying: int
+    oldest_at: str | None
+    minutes: int
+
+
 class Screen(BaseModel):
     """What viewers of a stream see now.
 
     ``looked_age_ms`` is how long ago the announcer last looked, changed or not: null means for a minute or more.
+    ``counted_in_ms`` is how long the newest payment on screen took from its posting to its number; null before any.
     ``viewers`` is null while it cannot be known.
     """
 
     frames: list[ScreenFrame]
     looked_age_ms: int | None
+    counted_in_ms: int | None
+    payments_waiting: PaymentsWaiting
     viewers: dict[str, int] | None
 
 
@@ -154,11 +171,22 @@ async def read_screen(
         topics = [f"stream/{stream_id}/{what}" for what in ("tally", "stock", "status")]
         topics.append(f"campaign/{row.campaign_id}/tally")
         states = await read_states(sql, topics)
+        counted_in_ms = await _counted_in_ms(sql, row.campaign_id, states.get(topics[0]))
+        waiting = (await sql.execute(_WAITING, {"stream_id": stream_id})).one()
+    rate_per_s = max(1, await pace_of(request).rate_per_s())
     now_ms = time.time_ns() // 1_000_000
     looked_at_ms, viewers = await _audience(cast("Redis", request.state.redis), stream_id)
     return Screen(
         frames=_screen_frames(topics, states, now_ms),
         looked_age_ms=None if looked_at_ms is None else max(0, now_ms - looked_at_ms),
+        counted_in_ms=counted_in_ms,
+        payments_waiting=PaymentsWaiting(
+            count=waiting.queued + waiting.paying,
+            paying=waiting.paying,
+            oldest_at=rfc3339(waiting.oldest_at) if waiting.oldest_at else None,
+            # Rounded up, and with everybody who stands in the queue: all streams share the pace.
+            minutes=-(-waiting.ahead // (60 * rate_per_s)) if waiting.queued else 0,
+        ),
         viewers=viewers,
     )
 
@@ -181,6 +209,15 @@ async def read_summary(
         topic = farmer_topic(farmer_id)
         row = (await read_states(sql, [topic])).get(topic)
     return FarmerSummary() if row is None else FarmerSummary.model_validate(row[2])
+
+
+async def _counted_in_ms(
+    sql: AsyncSession, campaign_id: str, tally: tuple[tuple[int, int], int, dict[str, Any]] | None
+) -> int | None:
+    """Return how long the newest transaction in the tally waited for its number."""
+    number = {"campaign_id": campaign_id, "seq": 0 if tally is None else tally[2]["seq"]}
+    lag_ms = await sql.scalar(_COUNTED_IN, number)
+    return None if lag_ms is None else max(0, int(lag_ms))
 
 
 def _screen_frames(
@@ -208,3 +245,19 @@ async def _audience(redis: Redis, stream_id: str) -> tuple[int | None, dict[str,
         return await announced_at_ms(redis), await viewers_of(redis, stream_id)
     except (RedisError, OSError):
         return None, None
+
+
+_COUNTED_IN = text("""
+    SELECT extract(epoch FROM s.sealed_at - t.posted_at) * 1000
+    FROM seals s JOIN ledger_transactions t ON t.id = s.transaction_id
+    WHERE s.campaign_id = :campaign_id AND s.seq = :seq
+""")
+# Each half reads its own partial index, of orders that wait, however many are done.
+_WAITING = text("""
+    SELECT q.queued, p.paying, q.ahead, least(q.oldest_at, p.oldest_at) AS oldest_at FROM
+        (SELECT count(*) AS ahead, count(*) FILTER (WHERE stream_id = :stream_id) AS queued,
+                min(placed_at) FILTER (WHERE stream_id = :stream_id) AS oldest_at
+         FROM orders WHERE state = 'RESERVED') q,
+        (SELECT count(*) AS paying, min(placed_at) AS oldest_at
+         FROM orders WHERE state = 'AWAITING_PAYMENT' AND stream_id = :stream_id) p
+""")

@@ -134,6 +134,7 @@ RULES = (
     Rule("POST", "/v1/streams/{stream_id}/state", STAFF, {"state": "ended"}, owned=("host",)),
     Rule("PUT", "/v1/streams/{stream_id}/shipping", STAFF, {"type": "free"}, owned=("host",)),
     Rule("GET", "/v1/streams/{stream_id}/storefront", ROLES),
+    Rule("GET", "/v1/streams/{stream_id}/offers", STAFF, owned=("host",)),
     Rule("PUT", "/v1/streams/{stream_id}/offers/{sku}", STAFF, OFFER, owned=("host",)),
     Rule("POST", "/v1/streams/{stream_id}/offers/{sku}/stock", STAFF, {"add": 1}, owned=("host",)),
     Rule(

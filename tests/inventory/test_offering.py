@@ -361,3 +361,24 @@ async def test_an_offer_locked_by_another_for_too_long_is_a_503(
         answer = await api.post(path(sale) + "/stock", json={"add": 1}, headers=sale.auth("host"))
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
     assert answer.json()["retry_after_ms"] >= 500
+
+
+async def test_whoever_changes_a_price_reads_the_other_terms_and_keeps_them(
+    api: httpx.AsyncClient, sale: Sale, database: Database
+) -> None:
+    sku = await _second_product(database, sale)
+    headers = sale.auth("host")
+    body = terms(sale, fee_payer="farmer", tax_bp=900, farmer_floor_minor=100, total=7)
+    assert (await api.put(path(sale, sku), json=body, headers=headers)).status_code == 201
+    listed = f"/v1/streams/{sale.stream_id}/offers"
+    both = (await api.get(listed, headers=headers)).json()
+    assert [offer["sku"] for offer in both["items"]] == sorted([sku, sale.sku])
+    assert both["next"] is None
+    before = next(offer for offer in both["items"] if offer["sku"] == sku)
+    assert before["total"] == 7
+    again = {name: before[name] for name in body if name != "total"} | {"price_minor": 1990}
+    assert (await api.put(path(sale, sku), json=again, headers=headers)).status_code == 200
+    after = (await api.get(listed, headers=headers)).json()["items"]
+    changed = next(offer for offer in after if offer["sku"] == sku)
+    one_unit = {"farmer_minor": 1592, "beneficiary_minor": 299, "fees_minor": 99}
+    assert changed == before | {"price_minor": 1990, "one_unit": one_unit}

@@ -9,10 +9,12 @@ import msgspec
 import pytest
 from fastapi import APIRouter
 from redis.asyncio import Redis
+from sqlalchemy import text
 
+from orders.payments.pace import Pace
 from realtime.announcer import Known, tick_once
 from realtime.audience import report_viewers
-from realtime.frames import Pass
+from realtime.frames import KINDS, Pass
 from realtime.routes import router
 from realtime.tickets import read_ticket
 from stream_events.access import Signer
@@ -40,7 +42,8 @@ def app_state(database: Database, redis: Redis, signer: Signer) -> dict[str, Any
         stripe_origins=(),
         mode="sandbox",
     )
-    return {"database": database, "redis": redis, "signer": signer, "links": links}
+    pace = Pace(redis, rate_per_s=2)
+    return {"database": database, "redis": redis, "signer": signer, "links": links, "pace": pace}
 
 
 async def ask(
@@ -128,6 +131,9 @@ async def test_the_console_sees_the_screen_and_how_old_it_is(
     before = (await api.get(path, headers=headers)).json()
     assert before["frames"] == []
     assert before["looked_age_ms"] is None
+    assert before["counted_in_ms"] is None
+    none = {"count": 0, "paying": 0, "oldest_at": None, "minutes": 0}
+    assert before["payments_waiting"] == none
     await sell(database, sale, 2)
     await tick_once(database, redis, Known())
     await report_viewers(redis, "gw_1", {(sale.stream_id, "overlay"): 3})
@@ -136,11 +142,37 @@ async def test_the_console_sees_the_screen_and_how_old_it_is(
     assert frames["tally"]["state"]["sales_minor"] == 5980
     assert frames["stock"]["state"]["items"][0]["sku"] == sale.sku
     assert screen["frames"][3]["topic"] == f"campaign/{sale.campaign_id}/tally"
-    assert screen["viewers"] == {"overlay": 3, "shop": 0, "farmer": 0, "console": 0}
+    assert screen["viewers"] == dict.fromkeys(KINDS, 0) | {"overlay": 3}
     for frame in screen["frames"]:
         assert 0 <= frame["age_ms"] < 10_000
         assert abs(time.time() * 1000 - frame["at"]) < 10_000
     assert 0 <= screen["looked_age_ms"] < 10_000
+    assert 0 <= screen["counted_in_ms"] < 10_000
+
+
+async def test_the_console_sees_how_many_wait_to_pay_and_for_how_long(
+    api: httpx.AsyncClient, sale: Sale, database: Database
+) -> None:
+    async with database.begin() as sql:
+        await sql.execute(
+            text("""
+                INSERT INTO orders (id, stream_id, shopper_id, state, total_minor, currency, place, placed_at, pay_by)
+                SELECT 'ord_' || n, CASE WHEN n > 200 THEN 'str_other' ELSE :stream END, 'shp_' || n,
+                       CASE WHEN n <= 3 THEN 'AWAITING_PAYMENT' WHEN n <= 5 THEN 'PAID' ELSE 'RESERVED' END,
+                       2990, 'CNY', n, timestamptz '2026-11-22T12:00:00Z' + n * interval '1 second', now()
+                FROM generate_series(1, 250) n
+            """),
+            {"stream": sale.stream_id},
+        )
+    path = f"/v1/streams/{sale.stream_id}/screen"
+    screen = (await api.get(path, headers=sale.auth("host"))).json()
+    # 245 stand in the one queue of all streams, and two a second are let through.
+    assert screen["payments_waiting"] == {
+        "count": 198,
+        "paying": 3,
+        "oldest_at": "2026-11-22T12:00:01.000Z",
+        "minutes": 3,
+    }
 
 
 @pytest.mark.parametrize(
