@@ -129,7 +129,9 @@ class OrderGift(Base):
 class OrderMessage(Base):
     """What a giver wants said, and whether it may be: personal data, erasable without touching the books.
 
-    ``display`` moves apart from money: ANONYMOUS, or PENDING_REVIEW with consent, then SHOWN or HIDDEN.
+    ``display`` moves apart from money: ANONYMOUS, or PENDING_REVIEW with consent, then SHOWN or HIDDEN; PASSED is
+    half of the way where two must look. ``revision`` grows with every change of words or display, and what is new
+    has no ``screened_at`` until the word filter saw it: a trigger sees to both.
     """
 
     __tablename__ = "order_messages"
@@ -139,12 +141,29 @@ class OrderMessage(Base):
     dedication: Mapped[str | None]
     display: Mapped[str] = mapped_column(server_default="ANONYMOUS")
     consent_at: Mapped[datetime | None]
+    revision: Mapped[int] = mapped_column(server_default="1")
+    screened_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
     __table_args__ = (
         CheckConstraint(
-            "display IN ('ANONYMOUS', 'PENDING_REVIEW', 'SHOWN', 'HIDDEN')", name="display"
+            "display IN ('ANONYMOUS', 'PENDING_REVIEW', 'PASSED', 'SHOWN', 'HIDDEN')",
+            name="display",
         ),
         CheckConstraint("display = 'ANONYMOUS' OR consent_at IS NOT NULL", name="consent"),
+        Index(
+            "ix_order_messages_unscreened",
+            "order_id",
+            postgresql_where=text(
+                "display IN ('PENDING_REVIEW', 'PASSED') AND screened_at IS NULL"
+            ),
+        ),
+        Index(
+            "ix_order_messages_waiting",
+            "order_id",
+            postgresql_where=text(
+                "display IN ('PENDING_REVIEW', 'PASSED') AND screened_at IS NOT NULL"
+            ),
+        ),
     )
 
 

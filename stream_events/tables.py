@@ -136,10 +136,14 @@ class Principal(Base):
     created_at: Mapped[CreatedAt]
     disabled_at: Mapped[datetime | None]
     __table_args__ = (
-        CheckConstraint("role IN ('operator', 'host', 'farmer', 'overlay')", name="role"),
+        CheckConstraint(
+            "role IN ('operator', 'host', 'farmer', 'overlay', 'moderator')", name="role"
+        ),
         CheckConstraint("(role = 'host') = (host_id IS NOT NULL)", name="host"),
         CheckConstraint("(role = 'farmer') = (farmer_id IS NOT NULL)", name="farmer"),
-        CheckConstraint("(role = 'overlay') = (stream_id IS NOT NULL)", name="overlay"),
+        CheckConstraint(
+            "(role IN ('overlay', 'moderator')) = (stream_id IS NOT NULL)", name="stream"
+        ),
     )
 
 

@@ -25,7 +25,10 @@ from redis.asyncio import Redis
 import orders.giving_tables
 import orders.mail.tables
 import orders.payments.tables
-import orders.tables  # noqa: F401
+import orders.tables
+import realtime.alerts.tables
+import realtime.board_tables
+import realtime.moderation.tables
 import realtime.tables  # noqa: F401
 from inventory.offers import Catalogue
 from server.embedded import Engines, start_engines
