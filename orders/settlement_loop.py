@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import Row, text
 
+from orders.payments.checkout_declines import DECLINED_TYPE, CheckoutDeclines
 from orders.payments.errors import PaymentError, Refused
 from orders.payments.facts import (
     DisputeFact,
@@ -53,6 +54,7 @@ async def settle_events_once(
     stripe: StripeGateway,
     *,
     pace: Pace | None = None,
+    declines: CheckoutDeclines | None = None,
     batch_max: int = BATCH_MAX,
 ) -> int:
     """Settle the oldest stored events and return how many are done with.
@@ -81,18 +83,25 @@ async def settle_events_once(
     for start in range(0, len(told), BATCH_MAX):
         outcomes = await settle_told(database, told[start : start + BATCH_MAX])
         settled += len(outcomes)
+    if declines is not None and (declined := round_.declined()):
+        await declines.see(declined)
     return settled
 
 
 async def run_settlement(
-    database: Database, stripe: StripeGateway, stop: asyncio.Event, *, pace: Pace | None = None
+    database: Database,
+    stripe: StripeGateway,
+    stop: asyncio.Event,
+    *,
+    pace: Pace | None = None,
+    declines: CheckoutDeclines | None = None,
 ) -> None:
     """Settle stored events until ``stop``; an error is logged and tried again after a growing pause."""
     backoff_s = 0.1
     while not stop.is_set():
         pause_s = IDLE_S
         try:
-            if await settle_events_once(database, stripe, pace=pace):
+            if await settle_events_once(database, stripe, pace=pace, declines=declines):
                 pause_s = 0.0
             backoff_s = 0.1
         except Exception:
@@ -146,6 +155,14 @@ class _Round:
             if event and payment_intent_id and self._needs_fetch(event, payment_intent_id):
                 wanted[payment_intent_id] = None
         return list(wanted)[:FETCHES_MAX]
+
+    def declined(self) -> list[str]:
+        """Return the PaymentIntents of which this round heard that a card was declined."""
+        return [
+            event.object_id
+            for _, event in self._events
+            if event is not None and event.event_type == DECLINED_TYPE
+        ]
 
     def told(self, fetched: dict[str, PaymentFact | Refused]) -> list[Told]:
         """Return the facts in order; events whose PaymentIntent could not be fetched now are left out."""

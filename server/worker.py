@@ -18,6 +18,8 @@ from inventory.offers import Catalogue
 from inventory.rebuild import run_tender
 from orders.expiry import run_expiry
 from orders.mail.postman import Postman, run_mail
+from orders.payments.card_testing import CardTesting
+from orders.payments.checkout_declines import CheckoutDeclines
 from orders.payments.pacer import run_pacer
 from orders.payments.reconciler import run_reconciler
 from orders.payments.webhooks import Inbox
@@ -65,6 +67,9 @@ async def _lead(settings: Settings, database: Database, leader: Sql, stop: async
     await catalogue.refresh()
     stripe, pace = stripe_gateway(settings), make_pace(settings, redis)
     inbox = Inbox(database)
+    declines = CheckoutDeclines(
+        database, stripe, pace, CardTesting(redis, Signer(settings.signing_secret()))
+    )
     window_s = settings.pay_window_s
     try:
         async with asyncio.TaskGroup() as group:
@@ -75,7 +80,7 @@ async def _lead(settings: Settings, database: Database, leader: Sql, stop: async
                 run_reaper(database, gate, catalogue, stop),
                 run_pacer(database, pace, stop, pay_window_s=window_s),
                 run_expiry(database, stripe, pace, stop),
-                run_settlement(database, stripe, stop, pace=pace),
+                run_settlement(database, stripe, stop, pace=pace, declines=declines),
                 run_refunds(database, stripe, pace, stop),
                 run_reconciler(database, stripe, pace, inbox, stop, every_s=settings.reconcile_s),
                 run_announcer(database, redis, stop),

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from orders.lifecycle import OrderState
 from orders.locks import lock_orders
 from orders.payments import attempts as tries
-from orders.payments.card_testing import CardTesting
+from orders.payments.card_testing import CardTesting, Presented
 from orders.payments.facts import FINAL_STATUSES
 from orders.payments.pace import BreakerOpen, Busy, Pace
 from orders.payments.pay import pay_later, wait_for_a_call
@@ -102,9 +102,12 @@ async def _open(
     async with database.begin() as sql:
         order = await _read(sql, buyer.order_id)
     known = _open_one(order)
+    presented = None
+    if card_testing is not None:
+        presented = card_testing.presented(order.shopper_id, buyer.address)
     if known is None:
-        if card_testing is not None:
-            await card_testing.look(card_testing.presented(order.shopper_id, buyer.address))
+        if card_testing is not None and presented is not None:
+            await card_testing.look(presented)
     elif known.checkout_session_id and await _still_open(database, stripe, pace, known):
         return _page(known)
     await wait_for_a_call(pace)
@@ -115,7 +118,7 @@ async def _open(
         attempt = _open_one(order)
         mine = attempt is None
         if attempt is None:
-            attempt = _attempt(order, buyer)
+            attempt = _attempt(order, buyer, presented)
             sql.add(attempt)
             await sql.flush()
             await sql.refresh(attempt)
@@ -254,7 +257,7 @@ async def _still_open(
     return False
 
 
-def _attempt(order: PayableOrder, buyer: Buyer) -> PayAttempt:
+def _attempt(order: PayableOrder, buyer: Buyer, presented: Presented | None) -> PayAttempt:
     return PayAttempt(
         order_id=order.id,
         n=order.newest.n + 1 if order.newest else 1,
@@ -269,6 +272,8 @@ def _attempt(order: PayableOrder, buyer: Buyer) -> PayAttempt:
             "page_url": buyer.page_url,
             "payment_method_types": order.methods,
             "metadata": {"stream_id": order.stream_id},
+            # Who opened it from where, as keyed hashes: what is declined there is counted for them.
+            **({"presented": [presented.session, presented.address]} if presented else {}),
         },
     )
 

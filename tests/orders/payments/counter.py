@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from orders.payments.checkout_declines import CheckoutDeclines
 from orders.payments.pace import Pace
 from orders.payments.pacer import offer_once
 from orders.payments.pay import Payer, pay
@@ -42,6 +43,7 @@ class Counter:
     pace: Pace
     inbox: Inbox
     placed: list[str] = field(default_factory=list)
+    declines: CheckoutDeclines | None = None
 
     async def place(self, quantity: int = 1) -> str:
         order_id = new_id("ord")
@@ -108,7 +110,9 @@ class Counter:
     async def settle_stored(self) -> int:
         """Settle all that is stored: the shared sandbox may tell of more than one batch of other tests' payments."""
         settled = 0
-        while done := await settle_events_once(self.database, self.sandbox.gateway):
+        while done := await settle_events_once(
+            self.database, self.sandbox.gateway, declines=self.declines
+        ):
             settled += done
         return settled
 
