@@ -5,7 +5,7 @@ A yes is a refund that names the wish, a no is its own route; both stand in ``or
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy import select
 
 from orders.asking_back import RefundRequestOut, RequestState, show_request
@@ -27,7 +27,6 @@ Staff = Annotated[Caller, Depends(allow(Role.OPERATOR, Role.HOST))]
 @_small.get("/streams/{stream_id}/refund-requests", responses=problems(401, 403, 404, 422))
 async def list_refund_requests(
     request: Request,
-    response: Response,
     caller: Staff,
     stream_id: StreamPath,
     page: Paged,
@@ -42,8 +41,6 @@ async def list_refund_requests(
         .join(Order, Order.id == RefundRequest.order_id)
         .where(Order.stream_id == stream_id, RefundRequest.state == state)
     )
-    # A reason is in somebody's own words.
-    response.headers["cache-control"] = "no-store"
     async with database_of(request).begin() as sql:
         if await sql.scalar(known) is None:
             raise not_found("stream")

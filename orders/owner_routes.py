@@ -5,7 +5,7 @@ An order that is not the caller's does not exist for them.
 
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -35,13 +35,10 @@ class OrderLinkOut(BaseModel):
 
 
 @_small.get("/orders/{order_id}/link", responses=problems(401, 403, 404, 422))
-async def get_link(
-    request: Request, response: Response, caller: Shopper, order_id: OrderPath
-) -> OrderLinkOut:
+async def get_link(request: Request, caller: Shopper, order_id: OrderPath) -> OrderLinkOut:
     """Give the shopper the secret link by which this order is found again, on any device."""
     async with database_of(request).begin() as sql:
         await _require_own(sql, order_id, caller)
-    response.headers["cache-control"] = "no-store"
     return OrderLinkOut(url=link(signer_of(request), links_of(request), order_id))
 
 
@@ -80,11 +77,8 @@ async def withdraw_refund_request(request: Request, caller: Owner, order_id: Ord
 
 
 @_small.get("/orders/{order_id}/data", responses=problems(401, 403, 404, 422))
-async def get_personal_data(
-    request: Request, response: Response, caller: Owner, order_id: OrderPath
-) -> PersonalData:
+async def get_personal_data(request: Request, caller: Owner, order_id: OrderPath) -> PersonalData:
     """Give out all that is stored about the person behind this order."""
-    response.headers["cache-control"] = "no-store"
     return await export_own(database_of(request), order_id, caller)
 
 

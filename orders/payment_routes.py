@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 from sqlalchemy import select
 
 from orders.cancelling import cancel_order
@@ -61,16 +61,13 @@ async def pay_order(request: Request, caller: Shopper, order_id: OrderPath, body
 @router.post(
     "/orders/{order_id}/checkout", responses=problems(401, 403, 404, 409, 410, 422, 429, 503)
 )
-async def post_checkout(
-    request: Request, response: Response, caller: Owner, order_id: OrderPath
-) -> CheckoutOut:
+async def post_checkout(request: Request, caller: Owner, order_id: OrderPath) -> CheckoutOut:
     """Open Stripe's own page for paying an order whose turn it is; a repeat gets the same page while it is open."""
     await _require_own(request, caller, order_id)
     buyer = Buyer(order_id, _page_of(request, order_id), _address_of(request))
     url, expires_at = await open_checkout(
         database_of(request), stripe_of(request), pace_of(request), buyer, _card_testing(request)
     )
-    response.headers["cache-control"] = "no-store"
     return CheckoutOut(url=url, expires_at=expires_at)
 
 

@@ -45,14 +45,17 @@ class Edge:
                 message["headers"] = [
                     *message["headers"],
                     (b"x-server-time", b"%d" % (time.time_ns() // 1_000_000)),
-                    *_missing(message["headers"]),
+                    *_missing(message["headers"], scope["path"]),
                 ]
             await send(message)
 
         await self._app(scope, bounded, stamped)
 
 
-def _missing(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _missing(headers: list[tuple[bytes, bytes]], path: str) -> list[tuple[bytes, bytes]]:
     names = {name.lower() for name, _ in headers}
     wanted = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+    if path.startswith("/v1/"):
+        # Answers may hold a client secret or an address: whoever wants one kept says so itself.
+        wanted.append((b"cache-control", b"no-store"))
     return [(name, value) for name, value in wanted if name not in names]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 from sqlalchemy import select
 
@@ -30,13 +30,10 @@ class LetterOut(BaseModel):
 
 
 @router.get("/mailbox", responses=problems(401, 403, 404, 422))
-async def list_letters(
-    request: Request, response: Response, _caller: Operator, page: Paged
-) -> Listing[LetterOut]:
+async def list_letters(request: Request, _caller: Operator, page: Paged) -> Listing[LetterOut]:
     """List the letters of test mode, newest first."""
     if mode_of(request) == "live":
         raise not_found("mailbox")
-    response.headers["cache-control"] = "no-store"
     async with database_of(request).begin() as sql:
         rows, following = await read_page(sql, select(MailboxLetter), MailboxLetter.id, page)
     items = [
