@@ -22,6 +22,7 @@ import orders.owner_routes
 import orders.place_route
 import orders.routes
 import orders.staff_routes
+import realtime.feed_routes
 import realtime.routes
 import stream_events.routes
 from inventory.gate import Gate
@@ -33,7 +34,10 @@ from orders.payments.pace import Pace
 from orders.payments.stripe_gateway import StripeGateway
 from orders.payments.webhooks import Inbox
 from realtime import pages_routes
+from realtime.feed import open_bus
+from realtime.newest import Newest
 from server import health
+from server.cross_origin import CrossOrigin
 from server.edge import Edge
 from server.settings import SANDBOX_SECRET_KEY, Settings
 from stream_events import errors, outages
@@ -67,13 +71,16 @@ def redis_client(settings: Settings) -> Redis:
     return Redis.from_url(str(settings.redis_url), protocol=3, socket_timeout=2, max_connections=64)
 
 
-def create_app(settings: Settings) -> ASGIApp:
-    """Return the application, the hot routes in front of it."""
+def create_app(settings: Settings, leaving: asyncio.Event | None = None) -> ASGIApp:
+    """Return the application, the hot routes in front of it.
+
+    ``leaving`` is set when the process is about to end, before the lifespan ends: who waits for news is let go then.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
-            yield await _start(settings, stack)
+            yield await _start(settings, stack, leaving or asyncio.Event())
 
     app = FastAPI(
         title="stream-events",
@@ -98,14 +105,17 @@ def create_app(settings: Settings) -> ASGIApp:
         orders.answers.routes,
         orders.mail.routes,
         realtime.routes,
+        realtime.feed_routes,
         health,
     ):
         app.include_router(module.router)
     pages_routes.install(app)
-    return HotRoutes(Edge(app))
+    return HotRoutes(CrossOrigin(Edge(app)))
 
 
-async def _start(settings: Settings, stack: AsyncExitStack) -> dict[str, Any]:
+async def _start(
+    settings: Settings, stack: AsyncExitStack, leaving: asyncio.Event
+) -> dict[str, Any]:
     """Open what requests need, and have it closed in the opposite order."""
     stop = asyncio.Event()
     database = Database(
@@ -126,10 +136,16 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> dict[str, Any]:
     stack.push_async_callback(inbox.close)
     stripe = stripe_gateway(settings)
     stack.push_async_callback(stripe.aclose)
-    loops = [asyncio.create_task(loop.run(stop)) for loop in (catalogue, checkout)]
+    bus = open_bus(str(settings.redis_url))
+    stack.push_async_callback(bus.aclose)
+    newest = Newest(database, bus, pages_routes.build_of_static())
+    await newest.load()
+    loops = [asyncio.create_task(loop.run(stop)) for loop in (catalogue, checkout, newest)]
+    letting_go = asyncio.create_task(newest.run_leaving(leaving))
 
     async def end_loops() -> None:
         stop.set()
+        letting_go.cancel()
         await asyncio.gather(*loops)
 
     stack.push_async_callback(end_loops)
@@ -138,6 +154,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> dict[str, Any]:
         "redis": redis,
         "signer": Signer(settings.signing_secret()),
         "catalogue": catalogue,
+        "newest": newest,
         "checkout": checkout,
         "donations": donations,
         "gate": gate,

@@ -71,8 +71,9 @@ def api(fd: Annotated[int, typer.Option(help="The listening socket, inherited.")
     from server.processes import end_with_parent
 
     settings = load()
+    leaving_now = asyncio.Event()
     config = uvicorn.Config(
-        create_app(settings),
+        create_app(settings, leaving_now),
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -86,7 +87,13 @@ def api(fd: Annotated[int, typer.Option(help="The listening socket, inherited.")
         timeout_keep_alive=75,
         timeout_graceful_shutdown=10,
     )
-    server = uvicorn.Server(config)
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            leaving_now.set()
+            await super().shutdown(sockets)
+
+    server = Server(config)
 
     async def main() -> None:
         gone = asyncio.Event()
