@@ -2,9 +2,12 @@
 
 Pub/sub forgets: a message is lost when a connection drops, a buffer overflows or Redis fails over. So all newest
 states are read on every (re)subscription, and the versions are looked at every two seconds, whatever Redis does.
+With them it learns which keys have ended; only about keys whose viewers are connected does it ask, so that an audience
+without keys costs no query.
 """
 
 import asyncio
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Final
 
@@ -19,12 +22,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from realtime.frames import CHANNEL, unpack
 from realtime.hub import Hub
+from realtime.tickets import ended_keys
 from realtime.topics import TOPICS_PER_QUERY_MAX, differing_topics, read_frames
 from stream_events.database import Database
 
 log = structlog.get_logger(__name__)
 
 REREAD_S: Final = 2.0
+KEYS_PER_QUERY_MAX: Final = 1_000
 BACKOFF_S_MIN: Final = 0.1
 BACKOFF_S_MAX: Final = 2.0
 
@@ -41,12 +46,22 @@ def open_bus(redis_url: str) -> Redis:
 
 
 class Feed:
-    """Keeps one hub's frames the newest there are. ``loaded`` is set once all of them were read."""
+    """Keeps one hub's frames the newest there are. ``loaded`` is set once all of them were read.
 
-    def __init__(self, hub: Hub, database: Database, bus: Redis) -> None:
+    ``on_ended`` is told the connected keys that are revoked, have expired, or whose principal is disabled.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        database: Database,
+        bus: Redis,
+        on_ended: Callable[[Collection[str]], None],
+    ) -> None:
         self._hub = hub
         self._database = database
         self._bus = bus
+        self._on_ended = on_ended
         self._stale = asyncio.Event()
         self.loaded = asyncio.Event()
 
@@ -61,6 +76,15 @@ class Feed:
             taken += self._hub.publish(frames)
         return taken
 
+    async def look_at_keys(self) -> None:
+        """Tell of connected keys that have ended; asks nothing where nobody came with a key."""
+        keys = self._hub.keys()
+        for first in range(0, len(keys), KEYS_PER_QUERY_MAX):
+            async with self._database.begin() as sql:
+                ended = await ended_keys(sql, keys[first : first + KEYS_PER_QUERY_MAX])
+            if ended:
+                self._on_ended(ended)
+
     async def run_rereading(self) -> None:
         """Catch up every ``REREAD_S`` seconds, and at once when the subscription was made anew."""
         backoff_s = BACKOFF_S_MIN
@@ -68,6 +92,7 @@ class Feed:
             self._stale.clear()
             try:
                 await self.catch_up()
+                await self.look_at_keys()
             except (SQLAlchemyError, OSError) as error:
                 log.warning("frames_not_read", error=type(error).__name__)
                 await asyncio.sleep(backoff_s)

@@ -3,11 +3,23 @@
 A state frame is absolute and names its topic, epoch and version, so a viewer keeps the newest and never adds. The
 announcer encodes it once; the same bytes then pass through Redis and every gateway to every screen. A server frame
 is not masked, so even its websocket framing is the same for all viewers and is built once here.
+
+A viewer speaks once: ``{"ticket": "…", "have": {topic: [epoch, version]}}``. ``have`` may be left out; with it a viewer
+resumes, and gets of the snapshot only what it does not have. Every end tells what to do next:
+
+====  =======================  =====================================================================================
+1012  ``restart``              the gateway goes; come back with a jittered pause and ``have``
+4008  ``slow_consumer at=MS``  too long undrained; ``MS`` is the ``at`` of the last frame written: what is newer was
+                               not. Come back with a jittered pause and ``have``; states are absolute, nothing is lost
+4401  ``unauthorized``         no good ticket came in time; ask for another one
+4401  ``revoked``              the key behind the ticket has ended; another ticket wants another key
+====  =======================  =====================================================================================
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from websockets.frames import Frame as WireFrame
@@ -20,14 +32,17 @@ HEARTBEAT_S: Final = 5
 TOPICS_MAX: Final = 20
 TOPIC_CHARS_MAX: Final = 96
 TICKET_CHARS_MAX: Final = 3_072
-MESSAGE_BYTES_MAX: Final = 4_096  # What a viewer may send: its ticket fits, little else does.
+MESSAGE_BYTES_MAX: Final = (
+    8_192  # What a viewer may send: its ticket and what it has fit, little else.
+)
 FRAMES_PER_MESSAGE_MAX: Final = 256
 
 # Close codes of ours; the library adds the standard ones (1009 for an oversize message, 1012 for a restart).
 UNAUTHORIZED: Final = 4401
+REVOKED: Final = "revoked"
 SLOW_CONSUMER: Final = 4008
 
-KINDS: Final = ("overlay", "shop", "farmer", "console")
+KINDS: Final = ("overlay", "shop", "farmer", "console", "moderator")
 
 # A rehearsal has topics of its own, so that play money never stands under a real stream's name.
 _TOPIC: Final = re.compile(
@@ -53,16 +68,21 @@ def part_of(topic: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a good ticket lets a viewer see, and as what it is counted."""
+    """What a good ticket lets a viewer see, as what it is counted, and which key's end is its own end, if any's."""
 
     kind: str
     topics: tuple[str, ...]
+    key_id: str | None = None
+
+
+Have = Annotated[dict[str, tuple[int, int]], msgspec.Meta(max_length=TOPICS_MAX)]
 
 
 class FirstMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The only thing a viewer ever says."""
+    """The only thing a viewer ever says: its ticket, and the epoch and version of each topic it shows already."""
 
     ticket: str
+    have: Have = {}
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="t", tag="hello"):
@@ -114,6 +134,11 @@ class Frame:
     def age(self) -> tuple[int, int]:
         """Return what must grow: a newer epoch replaces all, and within one only a newer version counts."""
         return self.epoch, self.version
+
+    def is_news_to(self, have: Mapping[str, tuple[int, int]]) -> bool:
+        """Return whether a viewer that has ``have`` must be sent this: unless it has it, or a newer one of its epoch."""
+        known = have.get(self.topic)
+        return known is None or known[0] != self.epoch or known[1] < self.version
 
 
 def encode(message: Hello | Beat | State) -> bytes:

@@ -2,14 +2,16 @@
 
 It knows no SQL and no commerce: a ticket proves itself, frames come from the hub's memory. So a thousand viewers
 that reconnect at once cost no query. Any web page may connect (there is no ``Origin`` rule), because cookies are
-never read here: the ticket, which only a caller of our API can get, is the whole credential.
+never read here: the ticket, which only a caller of our API can get, is the whole credential. When the key behind it
+ends, whoever knows SQL says so (``revoke``). How a viewer is told why it was closed, and from where to resume, is in
+``realtime.frames``.
 """
 
 import asyncio
 import random
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -24,6 +26,7 @@ from websockets.typing import Subprotocol
 from realtime.frames import (
     HEARTBEAT_S,
     MESSAGE_BYTES_MAX,
+    REVOKED,
     SLOW_CONSUMER,
     SUBPROTOCOL,
     UNAUTHORIZED,
@@ -119,6 +122,13 @@ class Gateway:
             for viewer in self._hub.overdue(self._limits.behind_s_max):
                 self._cut(viewer)
 
+    def revoke(self, key_ids: Collection[str]) -> None:
+        """Cut the viewers whose tickets were made with one of these keys; from now on they get nothing."""
+        for viewer in self._hub.viewers_by(key_ids):
+            self._hub.leave(viewer)
+            log.info("viewer_revoked", kind=viewer.group.admitted.kind)
+            self._shut([viewer.connection], UNAUTHORIZED, REVOKED)
+
     async def close(self, server: Server) -> None:
         """Accept nobody more and send the viewers away in slices, so that they do not come back in one wave."""
         server.close(close_connections=False)
@@ -184,11 +194,13 @@ class Gateway:
                 message = first_message(await connection.recv())
         except TimeoutError:
             return None
-        admitted = self._read_ticket(message.ticket) if message is not None else None
+        if message is None:
+            return None
+        admitted = self._read_ticket(message.ticket)
         if admitted is None:
             return None
         hello = encode(Hello(self._epoch, HEARTBEAT_S, self._build, _now_ms()))
-        return self._hub.join(connection, admitted, hello)
+        return self._hub.join(connection, admitted, hello, message.have)
 
     def _cut(self, viewer: Viewer) -> None:
         self._hub.leave(viewer)

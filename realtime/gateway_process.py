@@ -49,7 +49,6 @@ async def run_gateway(
     database = Database(database_url, connections_max=2, application_name="stream-events gateway")
     bus = open_bus(redis_url)
     hub = Hub()
-    feed = Feed(hub, database, bus)
     pulse = Pulse()
     gateway = Gateway(
         hub,
@@ -58,6 +57,7 @@ async def run_gateway(
         limits=limits,
         is_live=pulse.beats,
     )
+    feed = Feed(hub, database, bus, gateway.revoke)
     try:
         async with asyncio.TaskGroup() as group:
             loops = [

@@ -9,8 +9,9 @@ Viewers of the same topics form a group, so that all topics changed in one tick 
 """
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from websockets.asyncio.server import ServerConnection
@@ -20,6 +21,8 @@ from realtime.frames import Beat, Frame, Pass, encode, on_wire, owner_of
 
 # A viewer may have this much unsent in our memory before it counts as slow; at 0 it has drained.
 WRITE_BUFFER_BYTES_MAX: Final = 16_384
+
+_NOTHING: Final[Mapping[str, tuple[int, int]]] = MappingProxyType({})
 
 
 class ViewerConnection(ServerConnection):
@@ -47,7 +50,7 @@ class ViewerConnection(ServerConnection):
 
 @dataclass(eq=False, slots=True)
 class Group:
-    """The viewers of one kind that watch the same topics. ``at`` is the time of the newest frame written to them."""
+    """The viewers of one kind and key that watch the same topics. ``at`` is that of the newest frame written to them."""
 
     admitted: Pass
     viewers: set["Viewer"] = field(default_factory=set)
@@ -123,8 +126,27 @@ class Hub:
         """Return all viewers there are now."""
         return [viewer for group in self._groups.values() for viewer in group.viewers]
 
-    def join(self, connection: ViewerConnection, admitted: Pass, hello: bytes) -> Viewer:
-        """Let a connection watch, and write it ``hello`` and what is newest of its topics.
+    def keys(self) -> list[str]:
+        """Return the keys whose holders' viewers are connected: never more than there are viewers."""
+        return sorted({admitted.key_id for admitted in self._groups if admitted.key_id is not None})
+
+    def viewers_by(self, key_ids: Collection[str]) -> list[Viewer]:
+        """Return the viewers that came with a ticket of one of these keys."""
+        return [
+            viewer
+            for admitted, group in self._groups.items()
+            if admitted.key_id in key_ids
+            for viewer in group.viewers
+        ]
+
+    def join(
+        self,
+        connection: ViewerConnection,
+        admitted: Pass,
+        hello: bytes,
+        have: Mapping[str, tuple[int, int]] = _NOTHING,
+    ) -> Viewer:
+        """Let a connection watch, and write it ``hello`` and what is newest of its topics and not in ``have``.
 
         Nothing can come between its subscription and its snapshot: this does not await.
         """
@@ -139,9 +161,13 @@ class Hub:
         connection.viewer, connection.hub = viewer, self
         if connection.paused:
             self._mark(viewer)
-        known = [topic for topic in admitted.topics if topic in self._wire]
-        snapshot = b"".join(self._wire[topic] for topic in known)
-        self._write((viewer,), on_wire(hello) + snapshot, known)
+        news = [
+            topic
+            for topic in admitted.topics
+            if topic in self._newest and self._newest[topic].is_news_to(have)
+        ]
+        snapshot = b"".join(self._wire[topic] for topic in news)
+        self._write((viewer,), on_wire(hello) + snapshot, news)
         return viewer
 
     def leave(self, viewer: Viewer) -> None:

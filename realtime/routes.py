@@ -135,7 +135,15 @@ async def create_ticket(
     caller: Annotated[
         Caller,
         Depends(
-            allow(Role.PUBLIC, Role.SHOPPER, Role.FARMER, Role.OVERLAY, Role.HOST, Role.OPERATOR)
+            allow(
+                Role.PUBLIC,
+                Role.SHOPPER,
+                Role.FARMER,
+                Role.OVERLAY,
+                Role.MODERATOR,
+                Role.HOST,
+                Role.OPERATOR,
+            )
         ),
     ],
 ) -> Ticket:

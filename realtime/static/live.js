@@ -1,6 +1,6 @@
 // Watch topics over the gateway's websocket. Frames are absolute: the newest (epoch, version) of a topic is shown
 // and everything else is dropped, so frames may come late, twice or after a reconnect and no number can be wrong
-// twice. Nothing is ever added up here.
+// twice. Nothing is ever added up here. Whoever comes back says what it has, and is sent only what is newer.
 
 import { Refusal, call } from "./api.js";
 
@@ -9,6 +9,9 @@ const DEAD_MS = 15_000;
 const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 30_000;
 const DAY_MS = 86_400_000;
+const UNAUTHORIZED = 4401;
+// So many failures make the longest pauses: for what only a person can mend.
+const RARELY = 8;
 
 export function newer(frame, known) {
   if (!known) return true;
@@ -65,8 +68,7 @@ export class Live {
     } catch (error) {
       if (error instanceof Refusal && [401, 403, 404].includes(error.status)) {
         // The key was taken back, or the thing is gone. Somebody may give it back: look again, rarely.
-        this.setLink("refused");
-        this.failures = 8;
+        this.refuse();
       }
       this.retry();
     }
@@ -76,14 +78,27 @@ export class Live {
     const socket = new WebSocket(url, "stream-events.v1");
     this.socket = socket;
     this.openedAt = performance.now();
-    socket.onopen = () => socket.send(JSON.stringify({ ticket }));
+    socket.onopen = () => socket.send(JSON.stringify({ ticket, have: this.have() }));
     socket.onmessage = (message) => this.take(JSON.parse(message.data));
-    socket.onclose = () => {
+    socket.onclose = ({ code, reason }) => {
       if (this.socket === socket) {
         this.socket = null;
+        if (code === UNAUTHORIZED && reason === "revoked") this.refuse();
         this.retry();
       }
     };
+  }
+
+  refuse() {
+    this.setLink("refused");
+    this.failures = RARELY;
+  }
+
+  // The newest of each topic that is on screen, as the gateway wants to hear it.
+  have() {
+    return Object.fromEntries(
+      [...this.known].map(([topic, { epoch, version }]) => [topic, [epoch, version]]),
+    );
   }
 
   take(frame) {

@@ -31,12 +31,13 @@ def frame(version: int, *, epoch: int = 1, topic: str = TALLY, **state: Any) -> 
 
 @dataclass
 class Served:
-    """A listening gateway, the signer it trusts, and its hub."""
+    """A listening gateway, the signer it trusts, and its hub; of a whole process only the first two are real."""
 
     port: int
     signer: Signer
     hub: Hub
     _stack: AsyncExitStack = field(repr=False)
+    gateway: Gateway | None = None
 
     @property
     def url(self) -> str:
@@ -48,17 +49,34 @@ class Served:
         client = connect(self.url, **{**options, **given})
         return await self._stack.enter_async_context(client)
 
-    async def watch(self, *topics: str, kind: str = "overlay", **given: Any) -> ClientConnection:
+    async def watch(
+        self,
+        *topics: str,
+        kind: str = "overlay",
+        key_id: str | None = None,
+        have: dict[str, Any] | None = None,
+        **given: Any,
+    ) -> ClientConnection:
         """Connect, show a ticket for ``topics``, and take the hello."""
         client = await self.open(**given)
-        await client.send(self.first_message(*topics, kind=kind))
+        await client.send(self.first_message(*topics, kind=kind, key_id=key_id, have=have))
         assert (await said(client))["t"] == "hello"
         return client
 
-    def first_message(self, *topics: str, kind: str = "overlay") -> str:
+    def first_message(
+        self,
+        *topics: str,
+        kind: str = "overlay",
+        key_id: str | None = None,
+        have: dict[str, Any] | None = None,
+    ) -> str:
         """Return what a viewer says first."""
-        ticket = make_ticket(self.signer, Pass(kind, topics or (TALLY,)))
-        return msgspec.json.encode({"ticket": ticket}).decode()
+        message: dict[str, Any] = {
+            "ticket": make_ticket(self.signer, Pass(kind, topics or (TALLY,), key_id))
+        }
+        if have is not None:
+            message["have"] = have
+        return msgspec.json.encode(message).decode()
 
 
 async def said(client: ClientConnection, within_s: float = 3.0) -> dict[str, Any]:
@@ -99,7 +117,8 @@ async def served(signer: Signer, gateway_limits: GatewayLimits) -> AsyncIterator
     server = await gateway.listen("127.0.0.1", 0)
     sweep = asyncio.create_task(gateway.run_sweep())
     async with AsyncExitStack() as stack:
-        yield Served(next(iter(server.sockets)).getsockname()[1], signer, hub, stack)
+        port = next(iter(server.sockets)).getsockname()[1]
+        yield Served(port, signer, hub, stack, gateway)
     sweep.cancel()
     with suppress(asyncio.CancelledError):
         await sweep

@@ -146,6 +146,7 @@ async def test_gateways_tell_how_many_watch(
             "shop": 41,
             "farmer": 0,
             "console": 0,
+            "moderator": 0,
         }
     await report_viewers(redis, "gw_other", {})
     assert (await viewers_of(redis, "str_2"))["shop"] == 0

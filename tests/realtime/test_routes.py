@@ -60,7 +60,10 @@ async def test_a_ticket_bought_over_http_opens_the_socket(
     assert answer.status_code == 201
     bought = answer.json()
     assert (bought["gateway_url"], bought["expires_in_s"]) == (GATEWAY_URL, 60)
-    assert read_ticket(signer, bought["ticket"]) == Pass("farmer", (topic,))
+    admitted = read_ticket(signer, bought["ticket"])
+    assert admitted is not None
+    assert admitted == Pass("farmer", (topic,), admitted.key_id)
+    assert admitted.key_id is not None
     client = await served.open()
     await client.send(msgspec.json.encode({"ticket": bought["ticket"]}).decode())
     assert (await said(client))["t"] == "hello"
