@@ -16,6 +16,7 @@ from stream_events.money import AMOUNT_MINOR_MAX
 
 BODY_BYTES_MAX: Final = 16 * 1024
 KEY_CHARS_MAX: Final = 255
+DETAIL_CHARS_MAX: Final = 200
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -100,7 +101,8 @@ def read_json(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise Problem(422, "invalid", str(error)) from None
+        # It names the field that does not fit, and the client chose its name.
+        raise Problem(422, "invalid", str(error)[:DETAIL_CHARS_MAX]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Problem(400, "invalid_json", "The body is not JSON.") from None
 

@@ -215,9 +215,3 @@ class PayOut(BaseModel):
     state: OrderState
     payment: PaymentOut
     tries_left: int
-
-
-class Kept(BaseModel):
-    """The answer to a webhook: it is stored."""
-
-    received: Literal[True] = True
