@@ -6,8 +6,9 @@ import { recall, remember } from "./memory.js";
 const CHOSEN = "se.locale";
 
 function choose() {
-  const wanted =
-    new URLSearchParams(location.search).get("locale") || recall(CHOSEN) || navigator.language || "en";
+  // An overlay keeps nothing in the browser, so it looks for nothing there either.
+  const chosen = document.documentElement.classList.contains("overlay") ? null : recall(CHOSEN);
+  const wanted = new URLSearchParams(location.search).get("locale") || chosen || navigator.language || "en";
   return /^zh/i.test(wanted) ? "zh-CN" : "en";
 }
 

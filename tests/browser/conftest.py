@@ -17,7 +17,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.browser.deployment import Deployment, deployed
 from tests.browser.scripted_backend import Backend, serving
-from tests.browser.story import FRONT, STATUS, STOCK, TALLY
+from tests.browser.story import FRONT, TOPICS
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = (
@@ -124,7 +124,7 @@ async def open_page(browser: Browser, watch: Watch) -> AsyncIterator[Open]:
 async def backend(browser: Browser, watch: Watch) -> AsyncIterator[Backend]:
     """A backend that says what the test tells it, with the peanuts of the story on sale."""
     async with serving(Backend(storefront=dict(FRONT))) as scripted:
-        for part, state in (("tally", TALLY), ("stock", STOCK), ("status", STATUS)):
+        for part, state in TOPICS.items():
             await scripted.say(f"stream/{FRONT['id']}/{part}", **state)
         yield scripted
         await watch.leave()

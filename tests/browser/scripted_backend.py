@@ -14,9 +14,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import segno
 import uvicorn
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from realtime.pages_routes import install
 from stream_events.access import Signer
@@ -53,6 +54,7 @@ class Backend:
     replies: dict[tuple[str, str], Callable[[dict[str, Any]], Reply]] = field(default_factory=dict)
     asked: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     silent: bool = False
+    stopping: bool = False
     sockets: dict[WebSocket, list[str]] = field(default_factory=dict)
 
     async def say(self, topic: str, **state: Any) -> None:
@@ -138,6 +140,33 @@ def make_app(backend: Backend) -> FastAPI:
         finally:
             backend.sockets.pop(websocket, None)
 
+    @app.get("/v1/feed/events")
+    async def events(topics: str) -> Response:
+        backend.asked.append(("GET", "feed/events", {}, topics))
+        return StreamingResponse(
+            _events(backend, topics.split(",")), media_type="text/event-stream"
+        )
+
+    @app.get("/v1/feed")
+    async def feed(topics: str, request: Request, wait: float = 0) -> Response:
+        backend.asked.append(("GET", "feed", dict(request.headers), topics))
+        etag = ""
+        for _ in range(int(wait * 20) + 1):
+            frames = [backend.topics[name] for name in topics.split(",") if name in backend.topics]
+            etag = '"' + ".".join(str(frame["version"]) for frame in frames) + '"'
+            if request.headers.get("if-none-match") != etag:
+                return JSONResponse({"frames": frames}, headers={"etag": etag})
+            await asyncio.sleep(0.05)
+        return Response(status_code=304, headers={"etag": etag})
+
+    @app.get(f"/v1/streams/{STREAM}/qr.svg")
+    def qr() -> Response:
+        text = segno.make(f"{backend.base}/shop/{STREAM}", micro=False).svg_inline(
+            scale=8, border=0
+        )
+        text = text.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+        return Response(text, media_type="image/svg+xml")
+
     @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     async def api(path: str, request: Request) -> Response:
         raw = await request.body()
@@ -149,6 +178,17 @@ def make_app(backend: Backend) -> FastAPI:
 
     install(app)
     return app
+
+
+async def _events(backend: Backend, topics: list[str]) -> AsyncIterator[str]:
+    sent: dict[str, Any] = {}
+    while not backend.stopping:
+        for name in topics:
+            frame = backend.topics.get(name)
+            if frame is not None and sent.get(name) != frame:
+                sent[name] = frame
+                yield f"event: state\ndata: {json.dumps(frame)}\n\n"
+        await asyncio.sleep(0.05)
 
 
 def _answer(backend: Backend, method: str, path: str, body: Any) -> Reply:
@@ -192,6 +232,7 @@ async def serving(backend: Backend) -> AsyncIterator[Backend]:
     try:
         yield backend
     finally:
+        backend.stopping = True
         await backend.cut()
         server.should_exit = True
         await task

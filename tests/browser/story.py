@@ -96,6 +96,9 @@ TALLY: dict[str, Any] = {
     "currency": "CNY",
     "orders": 3066,
     "units": 9064,
+    "gifts": 212,
+    "gifts_minor": 180_000,
+    "matched_minor": 60_000,
 }
 STOCK: dict[str, Any] = {
     "items": [
@@ -115,6 +118,157 @@ STATUS: dict[str, Any] = {
     "campaign": "Philanthropy Week",
     "campaign_zh": "公益周",
 }
+
+TONIGHT: dict[str, Any] = {key: value for key, value in TALLY.items() if key != "goal_minor"} | {
+    "raised_minor": 412_880,
+    "units": 2_011,
+    "orders": 1_004,
+    "since_seq": 3011,
+    "since_at": "2026-11-22T12:00:00.000Z",
+}
+CARD_KEYS = (
+    *("sku", "name", "name_zh", "unit", "unit_zh", "price_minor", "farmer_minor"),
+    *("beneficiary_minor", "farmer", "beneficiary", "opens_at"),
+)
+BOARD: dict[str, Any] = {
+    "currency": "CNY",
+    "pinned_sku": "PEANUT-5KG",
+    "timer": None,
+    "cards": [{key: offer[key] for key in CARD_KEYS} for offer in FRONT["offers"]],
+    "shop_url": f"https://give.example/shop/{STREAM}",
+}
+
+
+def _step(
+    n: int, counts: str, threshold: int, titles: tuple[str, str], missing: int
+) -> dict[str, Any]:
+    return {
+        "id": f"mst_{n}",
+        "counts": counts,
+        "threshold": threshold,
+        "title": titles[0],
+        "title_zh": titles[1],
+        "reached": missing == 0,
+        "reached_at": "2026-11-22T12:20:00.000Z" if missing == 0 else None,
+        "missing": missing,
+    }
+
+
+MILESTONES: dict[str, Any] = {
+    "seq": 4270,
+    "currency": "CNY",
+    "items": [
+        _step(1, "units", 5000, ("Lin Xiao sings", "林晓唱歌"), 0),
+        _step(2, "units", 9101, ("A second court for the school", "学校的第二个球场"), 37),
+        _step(3, "money", 2_000_000, ("200 more basketballs", "再添200个篮球"), 715_440),
+        _step(
+            4, "money", 5_000_000, ("Gear for all 8,893 children", "8,893名孩子的装备"), 3_715_440
+        ),
+    ],
+}
+MATCHES: dict[str, Any] = {
+    "currency": "CNY",
+    "items": [
+        {
+            "id": "mat_1",
+            "sponsor": "Golden Mill",
+            "sponsor_zh": "金磨坊",
+            "covers": "gifts",
+            "ratio_bp": 10_000,
+            "pot_minor": 5_000_000,
+            "left_minor": 4_321_000,
+            "starts_at": "2026-11-22T12:00:00.000Z",
+            "ends_at": "2026-11-22T14:30:00.000Z",
+            "on": True,
+        }
+    ],
+}
+FARMERS: dict[str, Any] = {
+    "seq": 4270,
+    "currency": "CNY",
+    "items": [
+        {
+            "id": "frm_1",
+            "name": "Zhengyang Growers",
+            "name_zh": "正阳农户",
+            "place": "Henan",
+            "units": 9064,
+            "income_minor": 21_672_000,
+            "skus": ["PEANUT-5KG", "CHESTNUT-2KG", "HOT-SAUCE"],
+        }
+    ],
+}
+_GIVERS = (("Grandma Zhou", 88_800, 3), ("陈先生", 59_800, 2), ("Mei & family", 29_900, 1))
+LEADERS: dict[str, Any] = {
+    "seq": 4270,
+    "currency": "CNY",
+    **{
+        window: [{"name": name, "amount_minor": minor, "orders": n} for name, minor, n in _GIVERS]
+        for window in ("hour", "today", "stream")
+    },
+}
+NAMES: dict[str, Any] = {
+    "count": 214,
+    "newest": [
+        {"n": 212, "name": "Mei"},
+        {"n": 213, "name": "陈先生"},
+        {"n": 214, "name": "O’Neill"},
+    ],
+}
+ALERTS: dict[str, Any] = {
+    "group": "main",
+    "on_air": None,
+    "waiting": 0,
+    "muted": False,
+    "panic": False,
+    "sound": None,
+}
+REVIEW: dict[str, Any] = {
+    "revision": 12,
+    "waiting": 3,
+    "passed": 1,
+    "unread": 2,
+    "oldest_at": "2026-11-22T13:00:00.000Z",
+}
+# Every topic of the stream as it stands when a page opens.
+TOPICS: dict[str, dict[str, Any]] = {
+    "tally": TALLY,
+    "tonight": TONIGHT,
+    "stock": STOCK,
+    "status": STATUS,
+    "board": BOARD,
+    "milestones": MILESTONES,
+    "matches": MATCHES,
+    "farmers": FARMERS,
+    "leaders": LEADERS,
+    "names": NAMES,
+    "alerts/main": ALERTS,
+    "review": REVIEW,
+}
+
+
+def on_air(kind: str = "order", **changes: Any) -> dict[str, Any]:
+    """Return the state of alert group "main" with one alert on air, for six seconds from now."""
+    now = time.time()
+    alert = {
+        "id": "air_1",
+        "kind": kind,
+        "name": "Mei",
+        "message": None,
+        "dedication": None,
+        "amount_minor": 5980,
+        "currency": "CNY",
+        "units": 2,
+        "sku": "PEANUT-5KG",
+        "count": 1,
+        "within_s": 0,
+        "biggest_minor": 5980,
+        "starts_at": rfc3339(now),
+        "ends_at": rfc3339(now + 6),
+        "shown": False,
+        **changes,
+    }
+    return ALERTS | {"on_air": alert}
 
 
 def rfc3339(at_s: float) -> str:
