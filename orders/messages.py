@@ -26,6 +26,9 @@ DEDICATION_CHARS_MAX: Final = 100
 
 ANONYMOUS: Final = "ANONYMOUS"
 PENDING_REVIEW: Final = "PENDING_REVIEW"
+PASSED: Final = "PASSED"
+SHOWN: Final = "SHOWN"
+HIDDEN: Final = "HIDDEN"
 
 
 class Words(NamedTuple):
@@ -100,7 +103,8 @@ class MessageIn(Body):
 async def keep_message(database: Database, order_id: str, caller: Caller, words: Words) -> str:
     """Keep (or change) what is said with an order; return how it is displayed now.
 
-    What was looked at and shown stays so only as long as not a word of it changes.
+    What was looked at and shown stays so only as long as not a word of it changes. Nothing here can show words:
+    the review does, and what it says of one revision does not hold for the next.
     """
     display = PENDING_REVIEW if words.show else ANONYMOUS
     said = {"name": words.name, "message": words.message, "dedication": words.dedication}
@@ -112,7 +116,7 @@ async def keep_message(database: Database, order_id: str, caller: Caller, words:
     )
     new = statement.excluded
     changed = or_(*(getattr(OrderMessage, field).is_distinct_from(new[field]) for field in said))
-    looked_at = OrderMessage.display.in_(("SHOWN", "HIDDEN")) & (new.display == PENDING_REVIEW)
+    looked_at = OrderMessage.display.in_((PASSED, SHOWN, HIDDEN)) & (new.display == PENDING_REVIEW)
     keeps = looked_at & ~changed
     async with database.begin() as sql:
         await _own_order(sql, order_id, caller)
@@ -126,7 +130,12 @@ async def keep_message(database: Database, order_id: str, caller: Caller, words:
                 },
             ).returning(OrderMessage.display)
         )
-        return stored.scalar_one()
+        return to_giver(stored.scalar_one())
+
+
+def to_giver(display: str) -> str:
+    """Return how a giver is told of a display: how many have looked at the words so far is the moderators' affair."""
+    return PENDING_REVIEW if display == PASSED else display
 
 
 async def erase_message(database: Database, order_id: str, caller: Caller) -> None:

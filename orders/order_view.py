@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from inventory.tables import OfferTerms, Stock
 from inventory.tax import tax_part
 from orders.lifecycle import FulfilmentState, OrderState
+from orders.messages import to_giver
 from orders.order_notices import read_money
 from orders.payments.attempts import standing, tries_left
 from orders.schemas import GiftLineOut, LineOut, Money, OrderOut
@@ -64,7 +65,7 @@ async def show_orders(
                     "minutes": None if ahead is None else _minutes(ahead, rate_per_s),
                     "attempts_left": tries_left(tried) if state in _PAYABLE else 0,
                     "contact_given": _CONTACT in words,
-                    "display": next(iter(words - {_CONTACT}), None),
+                    "display": next(map(to_giver, words - {_CONTACT}), None),
                     "payment": payment,
                     "seller": asked.seller,
                     "refund_terms": asked.refund_terms,

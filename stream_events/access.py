@@ -1,6 +1,6 @@
 """Who may call what: principals, their keys, and the rule that every route names its callers.
 
-Operators, hosts, farmers and overlays prove themselves with a 256-bit random key of which we keep the SHA-256.
+Operators, hosts, farmers, overlays and moderators prove themselves with a 256-bit random key of which we keep the SHA-256.
 Shoppers carry a token of their id and our MAC, checked without any I/O, because a rush is made of them; whoever
 holds an order's secret link carries a token of that order. Whatever is wrong with a credential, the answer is the
 same.
@@ -37,6 +37,7 @@ _ORDER = "order"
 class Role(StrEnum):
     """The kinds of callers. ``PUBLIC`` is a caller without a credential.
 
+    An ``OVERLAY`` and a ``MODERATOR`` belong to one stream: the one may look, the other decide what is shown.
     A ``HOLDER`` holds the secret link of one order: its id is the order's, and it may touch nothing else.
     """
 
@@ -44,6 +45,7 @@ class Role(StrEnum):
     HOST = "host"
     FARMER = "farmer"
     OVERLAY = "overlay"
+    MODERATOR = "moderator"
     SHOPPER = "shopper"
     HOLDER = "holder"
     PUBLIC = "public"
@@ -68,7 +70,7 @@ PUBLIC = Caller("", Role.PUBLIC)
 
 _BEARER = HTTPBearer(
     auto_error=False,
-    description="A key (`se_…`) of an operator, host, farmer or overlay, a shopper's token, or an order's.",
+    description="A key (`se_…`) of an operator, host, farmer, overlay or moderator, a shopper's token, or an order's.",
 )
 
 

@@ -43,22 +43,27 @@ router: Final = APIRouter(tags=["access"])
 Inviter = Annotated[Caller, Depends(allow(Role.OPERATOR, Role.HOST))]
 KeyHolder = Annotated[Caller, Depends(allow(Role.OPERATOR, Role.HOST, Role.FARMER))]
 Known = Annotated[
-    Caller, Depends(allow(Role.OPERATOR, Role.HOST, Role.FARMER, Role.OVERLAY, Role.SHOPPER))
+    Caller,
+    Depends(
+        allow(Role.OPERATOR, Role.HOST, Role.FARMER, Role.OVERLAY, Role.MODERATOR, Role.SHOPPER)
+    ),
 ]
 Anybody = Annotated[Caller, Depends(allow(Role.PUBLIC))]
 
 MINUTE_MS: Final = 60_000
+# Whom hosts invite for their streams, and whose keys they replace and revoke.
+OF_A_STREAM: Final = (Role.OVERLAY, Role.MODERATOR)
 
 
 def _within_reach(caller: Caller) -> Select[Principal]:
-    """Select the principals a caller may deal with: operators all; a host itself and the overlays of its streams."""
+    """Select the principals a caller may deal with: operators all; a host itself and those of its streams."""
     everybody = select(Principal)
     if caller.role is Role.OPERATOR:
         return everybody
     own_streams = select(Stream.id).where(Stream.host_id == caller.host_id)
-    own_overlay = (Principal.role == Role.OVERLAY) & Principal.stream_id.in_(own_streams)
+    of_own_stream = Principal.role.in_(OF_A_STREAM) & Principal.stream_id.in_(own_streams)
     if caller.role is Role.HOST:
-        return everybody.where(or_(Principal.id == caller.id, own_overlay))
+        return everybody.where(or_(Principal.id == caller.id, of_own_stream))
     return everybody.where(Principal.id == caller.id)
 
 
@@ -94,10 +99,10 @@ async def _require_belongings(sql: AsyncSession, caller: Caller, body: NewPrinci
 
 @router.post("/principals", status_code=201, responses=problems(400, 401, 403, 413, 422))
 async def invite(request: Request, caller: Inviter, body: NewPrincipal) -> Invited:
-    """Invite somebody; the answer holds the key, which is shown only now. Hosts invite overlays of their streams."""
+    """Invite somebody; the answer holds the key, which is shown only now. Hosts invite for their streams."""
     role = Role(body.role)
-    if caller.role is not Role.OPERATOR and role is not Role.OVERLAY:
-        raise Problem(403, "forbidden", "Hosts may invite overlays only.")
+    if caller.role is not Role.OPERATOR and role not in OF_A_STREAM:
+        raise Problem(403, "forbidden", "Hosts may invite overlays and moderators only.")
     async with database_of(request).begin() as sql:
         await _require_belongings(sql, caller, body)
         principal_id, key = await create_principal(
@@ -120,7 +125,7 @@ async def list_principals(
     role: Annotated[StaffRole | None, Query()] = None,
     stream_id: Annotated[str | None, Query(pattern=id_pattern("str"))] = None,
 ) -> Listing[PrincipalAnswer]:
-    """List principals, newest first; hosts see themselves and the overlays of their streams."""
+    """List principals, newest first; hosts see themselves, and the overlays and moderators of their streams."""
     statement = _within_reach(caller)
     if role is not None:
         statement = statement.where(Principal.role == role)

@@ -101,7 +101,7 @@ StreamPath = Annotated[str, Path(pattern=id_pattern("str"))]
 PrincipalPath = Annotated[str, Path(pattern=id_pattern("prn"))]
 
 StreamState = Literal["draft", "scheduled", "live", "ended", "settled"]
-StaffRole = Literal["operator", "host", "farmer", "overlay"]
+StaffRole = Literal["operator", "host", "farmer", "overlay", "moderator"]
 
 
 class Body(BaseModel):
@@ -254,7 +254,7 @@ class NextState(Body):
 
 
 class NewPrincipal(Body):
-    """Somebody to be invited, with the one thing that is theirs: a host, a farmer or an overlay's stream."""
+    """Somebody to be invited, with the one thing that is theirs: a host, a farmer or the stream of an overlay or a moderator."""
 
     role: StaffRole
     name: Annotated[Name, Field(examples=["Lin Yi's laptop"])]
@@ -264,16 +264,17 @@ class NewPrincipal(Body):
 
     @model_validator(mode="after")
     def _belongs_to_one(self) -> "NewPrincipal":
-        owned: dict[str, Any] = {
-            "host": self.host_id,
-            "farmer": self.farmer_id,
-            "overlay": self.stream_id,
+        owned: dict[tuple[str, ...], Any] = {
+            ("host",): self.host_id,
+            ("farmer",): self.farmer_id,
+            ("overlay", "moderator"): self.stream_id,
         }
         if any(
-            (role == self.role) != (belongs_to is not None) for role, belongs_to in owned.items()
+            (self.role in roles) != (belongs_to is not None) for roles, belongs_to in owned.items()
         ):
             raise ValueError(
-                "a host has a host_id, a farmer a farmer_id, an overlay a stream_id, and no one another's"
+                "a host has a host_id, a farmer a farmer_id, an overlay or a moderator a stream_id,"
+                " and no one another's"
             )
         return self
 
@@ -318,7 +319,7 @@ class Me(BaseModel):
     """Who the presented credential belongs to."""
 
     id: str
-    role: Literal["operator", "host", "farmer", "overlay", "shopper"]
+    role: Literal["operator", "host", "farmer", "overlay", "moderator", "shopper"]
     name: str | None
     host_id: str | None
     farmer_id: str | None

@@ -25,7 +25,7 @@ from redis.asyncio import Redis
 import orders.giving_tables
 import orders.mail.tables
 import orders.payments.tables
-import orders.tables
+import orders.tables  # noqa: F401
 import realtime.alerts.tables
 import realtime.board_tables
 import realtime.moderation.tables

@@ -37,6 +37,7 @@ class Sale:
     host_key: str = field(repr=False)
     farmer_key: str = field(repr=False)
     overlay_key: str = field(repr=False)
+    moderator_key: str = field(repr=False)
     shopper_id: str
     shopper_token: str = field(repr=False)
     holder_key: str = field(repr=False)  # the secret link of some order that nobody placed
@@ -184,6 +185,9 @@ async def seed_sale(
         _, host_key = await create_principal(sql, Role.HOST, "Host", host_id=host.id)
         _, farmer_key = await create_principal(sql, Role.FARMER, "Farmer", farmer_id=farmer.id)
         _, overlay_key = await create_principal(sql, Role.OVERLAY, "Overlay", stream_id=stream.id)
+        _, moderator_key = await create_principal(
+            sql, Role.MODERATOR, "Moderator", stream_id=stream.id
+        )
     shopper_id, shopper_token = new_shopper(signer)
     return Sale(
         campaign_id=campaign.id,
@@ -200,6 +204,7 @@ async def seed_sale(
         host_key=host_key,
         farmer_key=farmer_key,
         overlay_key=overlay_key,
+        moderator_key=moderator_key,
         shopper_id=shopper_id,
         shopper_token=shopper_token,
         holder_key=order_token(signer, new_id("ord")),

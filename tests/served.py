@@ -25,7 +25,7 @@ from tests.orders.mail.paid_orders import paid
 from tests.orders.placing import run_sql
 
 # Whoever may most comes first.
-ROLES: Final = ("operator", "shopper", "host", "holder", "farmer", "overlay", "public")
+ROLES: Final = ("operator", "shopper", "host", "holder", "farmer", "overlay", "moderator", "public")
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from stream_events.ids import new_id
 from stream_events.tables import Key, Principal
 from tests.factories import Sale, bearer, seed_sale
 
-ROLES = ("operator", "host", "farmer", "overlay", "shopper", "holder", "public")
+ROLES = ("operator", "host", "farmer", "overlay", "moderator", "shopper", "holder", "public")
 # FastAPI's own route to the API's description, which is meant for everybody.
 OPEN_BY_DESIGN = {"/openapi.json"}
 
@@ -213,7 +213,9 @@ def _expected(rule: Rule, role: str, whose: str) -> int:
 
 
 async def _things(database: Database, sale: Sale) -> dict[str, str]:
-    overlay = select(Principal.id).where(Principal.stream_id == sale.stream_id)
+    overlay = select(Principal.id).where(
+        Principal.stream_id == sale.stream_id, Principal.role == Role.OVERLAY
+    )
     async with database.begin() as sql:
         principal_id = (await sql.execute(overlay)).scalar_one()
     found = {name: getattr(sale, name) for name in MISSING if name not in ("principal_id", "sku")}

@@ -22,7 +22,7 @@ from tests.served import Served, roles_of, serving
 # Whose a thing is, where a route may be called by that role at all: operators may touch everything.
 OWNERS: Final[Mapping[str, frozenset[str]]] = {
     "{order_id}": frozenset({"shopper", "holder", "host"}),
-    "{stream_id}": frozenset({"host", "overlay"}),
+    "{stream_id}": frozenset({"host", "overlay", "moderator"}),
     "{farmer_id}": frozenset({"farmer"}),
     "{host_id}": frozenset({"host"}),
     "{product_id}": frozenset({"farmer"}),
@@ -58,7 +58,7 @@ async def _strangers(service: Served, database: Database) -> dict[str, dict[str,
     other = await seed_sale(database, service.signer, sku="SAUCE-1")
     _, token = new_shopper(service.signer)
     return {
-        **{role: other.auth(role) for role in ("host", "farmer", "overlay")},
+        **{role: other.auth(role) for role in ("host", "farmer", "overlay", "moderator")},
         "shopper": bearer(token),
         "holder": bearer(order_token(service.signer, new_id("ord"))),
         "public": {},

@@ -26,6 +26,7 @@ async def test_an_operator_invites_each_kind_and_each_knows_itself(
         {"role": "host", "host_id": sale.host_id},
         {"role": "farmer", "farmer_id": sale.farmer_id},
         {"role": "overlay", "stream_id": sale.stream_id},
+        {"role": "moderator", "stream_id": sale.stream_id},
     ]
     for kind in kinds:
         made = await api.post(
@@ -54,15 +55,17 @@ async def test_no_secret_is_kept_or_shown_again(
         assert {len(row.secret_sha256) for row in rows} == {32}
 
 
-async def test_a_host_deals_with_overlays_of_its_own_streams_only(
-    api: httpx.AsyncClient, sale: Sale, database: Database
+@pytest.mark.parametrize("role", [Role.OVERLAY, Role.MODERATOR])
+async def test_a_host_deals_with_those_of_its_own_streams_only(
+    api: httpx.AsyncClient, sale: Sale, database: Database, role: Role
 ) -> None:
     async with database.begin() as sql:
         foreign = await make_stream(sql, sale.campaign_id, (await make_host(sql)).id)
-        foreign_overlay, _ = await create_principal(sql, Role.OVERLAY, "F", stream_id=foreign.id)
+        foreigner, _ = await create_principal(sql, role, "F", stream_id=foreign.id)
     host = sale.auth("host")
-    own = {"role": "overlay", "name": "O", "stream_id": sale.stream_id}
-    assert (await api.post("/v1/principals", json=own, headers=host)).status_code == 201
+    own = {"role": role.value, "name": "O", "stream_id": sale.stream_id}
+    made = await api.post("/v1/principals", json=own, headers=host)
+    assert made.status_code == 201
     theirs = await api.post("/v1/principals", json={**own, "stream_id": foreign.id}, headers=host)
     nobodys = await api.post("/v1/principals", json={**own, "stream_id": "str_0"}, headers=host)
     assert (theirs.status_code, theirs.content) == (422, nobodys.content)
@@ -72,11 +75,15 @@ async def test_a_host_deals_with_overlays_of_its_own_streams_only(
     ):
         assert (await api.post("/v1/principals", json=body, headers=host)).status_code == 403
     listed = (await api.get("/v1/principals", headers=host)).json()["items"]
-    assert foreign_overlay not in {item["id"] for item in listed}
-    assert {item["role"] for item in listed} == {"host", "overlay"}
-    query = {"role": "overlay", "stream_id": sale.stream_id}
-    overlays = (await api.get("/v1/principals", headers=host, params=query)).json()["items"]
-    assert [item["stream_id"] for item in overlays] == [sale.stream_id] * 2
+    assert foreigner not in {item["id"] for item in listed}
+    assert {item["role"] for item in listed} == {"host", "overlay", "moderator"}
+    query = {"role": role.value, "stream_id": sale.stream_id}
+    found = (await api.get("/v1/principals", headers=host, params=query)).json()["items"]
+    assert [item["stream_id"] for item in found] == [sale.stream_id] * 2
+    for principal_id, status in ((made.json()["id"], 204), (foreigner, 404)):
+        ended = await api.delete(f"/v1/principals/{principal_id}", headers=host)
+        assert ended.status_code == status
+    assert not await _works(api, made.json()["key"])
 
 
 async def test_a_new_key_ends_the_old_one_at_once_or_later(
@@ -153,6 +160,9 @@ async def test_revoked_and_disabled_principals_are_out(api: httpx.AsyncClient, s
         {"role": "host", "name": "N", "host_id": "hst_0"},
         {"role": "farmer", "name": "N", "farmer_id": "frm_0"},
         {"role": "overlay", "name": "N", "stream_id": "str_0"},
+        {"role": "moderator", "name": "N"},
+        {"role": "moderator", "name": "N", "stream_id": "str_0"},
+        {"role": "moderator", "name": "N", "host_id": "hst_1"},
         {"role": "overlay", "name": "N", "stream_id": "str_\x00"},
         {"role": "operator", "name": ""},
         {"role": "operator", "name": "N", "key": "mine"},
@@ -165,7 +175,7 @@ async def test_an_invitation_that_makes_no_sense_is_refused(
     answer = await api.post("/v1/principals", json=body, headers=sale.auth("operator"))
     assert answer.status_code == 422, answer.text
     async with database.begin() as sql:
-        assert len((await sql.execute(select(Principal.id))).all()) == 4
+        assert len((await sql.execute(select(Principal.id))).all()) == 5
 
 
 @pytest.mark.parametrize("seconds", [-1, 7 * 24 * 3600 + 1, 1.5, "1", True, None, 10**40])
