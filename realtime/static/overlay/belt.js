@@ -38,7 +38,9 @@ export class Belt {
   feed() {
     const now = performance.now();
     if (now < this.freeAt) return this.later(this.freeAt - now);
+    this.timer = 0;
     const node = this.next();
+    if (this.timer === null) return undefined;
     if (!node) return this.later(IDLE_MS);
     if (now - this.freeAt > LATE_MS_MAX) this.freeAt = now;
     const took = this.send(node, now - this.freeAt);

@@ -12,6 +12,7 @@
 //     paint(node, states, ctx),    states[part] is the newest state; called when ready
 //     ready(states, ctx) → bool,   is there anything to show; without it, when every part is known
 //     idle(states, ctx) → bool,    may the page reload now; without it, always
+//     hear(node, part, state),     told of each frame as it comes, before delay_ms: for what must stop at once
 //   }
 // ctx: { params, t, locale, streamId, now() server ms less delay_ms, call(method, path, body), stale(), dashed(),
 //        again(ms) paint once more by then, link() what the connection is like }
@@ -32,7 +33,8 @@ const REFUSED_MS = 15_000;
 const SECOND_MS = 1_000;
 
 const name = location.pathname.split("/").pop();
-const token = decodeURIComponent(location.hash.slice(1));
+// A key of an overlay knows its stream; a host who composes one looks at it with their own key, and names the stream.
+const [token, streamLookedAt] = decodeURIComponent(location.hash.slice(1)).split(",");
 const states = {};
 const heard = new Map();
 let stage = null;
@@ -115,11 +117,12 @@ async function learn(ctx, parts) {
   for (;;) {
     try {
       const me = await untilKnown(() => ctx.call("GET", "/me"));
-      if (!me.stream_id) notice(t("noStream"));
+      const streamId = me.stream_id ?? streamLookedAt;
+      if (!streamId) notice(t("noStream"));
       else {
-        ctx.streamId = me.stream_id;
+        ctx.streamId = streamId;
         if (!parts.includes("campaign")) return;
-        const front = await untilKnown(() => call("GET", `/streams/${me.stream_id}/storefront`));
+        const front = await untilKnown(() => call("GET", `/streams/${streamId}/storefront`));
         ctx.campaignId = front.campaign.id;
         return;
       }
@@ -132,12 +135,16 @@ async function learn(ctx, parts) {
 }
 
 function watch(ctx, parts) {
+  const { widget, node } = stage;
   const partOf = new Map(parts.map((part) => [topicOf(part, ctx), part]));
   const held = new Held(ctx.params.delay_ms, (frame) => take(frame, partOf.get(frame.topic)));
   ctx.feed = follow(ctx.params.transport, {
     topics: [...partOf.keys()],
     token: () => token,
-    onFrame: (frame) => held.put(frame),
+    onFrame: (frame) => {
+      widget.hear?.(node, partOf.get(frame.topic), frame.state);
+      held.put(frame);
+    },
     onLink: () => ctx.painting.soon(),
     onBuild: (newest) => stage.upkeep.onBuild(newest),
   });

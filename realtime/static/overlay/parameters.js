@@ -5,12 +5,15 @@
 const IGNORED_MAX = 12;
 const SHOWN_CHARS_MAX = 40;
 
-// A rule reads a text and returns its value, or undefined when the text does not fit.
-const rule = (fallback, read, hint) => ({ fallback, read, hint });
+// A rule reads a text and returns its value, or undefined when the text does not fit; `ask` is how a form asks for it.
+const rule = (fallback, read, hint, ask = { as: "text" }) => ({ fallback, read, hint, ask });
 
 // One of a few words; the first one is meant when nothing is said.
 export const choice = (...allowed) =>
-  rule(allowed[0], (text) => (allowed.includes(text) ? text : undefined), allowed.join(" | "));
+  rule(allowed[0], (text) => (allowed.includes(text) ? text : undefined), allowed.join(" | "), {
+    as: "choice",
+    allowed,
+  });
 
 // Several of a few words, with commas between them.
 export const words = (fallback, ...allowed) =>
@@ -21,6 +24,7 @@ export const words = (fallback, ...allowed) =>
       return asked.every((word) => allowed.includes(word)) ? [...new Set(asked)] : undefined;
     },
     `some of ${allowed.join(",")}`,
+    { as: "words", allowed },
   );
 
 function number(text, least, most) {
@@ -29,21 +33,41 @@ function number(text, least, most) {
 }
 
 export const whole = (fallback, least, most) =>
-  rule(fallback, (text) => (/^\d{1,9}$/.test(text) ? number(text, least, most) : undefined), `${least}–${most}`);
+  rule(fallback, (text) => (/^\d{1,9}$/.test(text) ? number(text, least, most) : undefined), `${least}–${most}`, {
+    as: "number",
+    least,
+    most,
+    step: 1,
+  });
 
 export const decimal = (fallback, least, most) =>
-  rule(fallback, (text) => (/^\d{1,4}(\.\d{1,3})?$/.test(text) ? number(text, least, most) : undefined), `${least}–${most}`);
+  rule(fallback, (text) => (/^\d{1,4}(\.\d{1,3})?$/.test(text) ? number(text, least, most) : undefined), `${least}–${most}`, {
+    as: "number",
+    least,
+    most,
+    step: 0.05,
+  });
 
 // Seconds, written 10 or 10s.
 export const seconds = (fallback, least, most) =>
-  rule(fallback, (text) => (/^\d{1,5}s?$/.test(text) ? number(text.replace("s", ""), least, most) : undefined), `${least}–${most} s`);
+  rule(fallback, (text) => (/^\d{1,5}s?$/.test(text) ? number(text.replace("s", ""), least, most) : undefined), `${least}–${most} s`, {
+    as: "number",
+    least,
+    most,
+    step: 1,
+  });
 
 // Whole percents, written 10 or 10%.
 export const percent = (fallback) =>
-  rule(fallback, (text) => (/^\d{1,3}%?$/.test(text) ? number(text.replace("%", ""), 0, 100) : undefined), "0–100 %");
+  rule(fallback, (text) => (/^\d{1,3}%?$/.test(text) ? number(text.replace("%", ""), 0, 100) : undefined), "0–100 %", {
+    as: "number",
+    least: 0,
+    most: 100,
+    step: 1,
+  });
 
 export const flag = (fallback = false) =>
-  rule(fallback, (text) => ({ 1: true, 0: false, true: true, false: false })[text], "1 | 0");
+  rule(fallback, (text) => ({ 1: true, 0: false, true: true, false: false })[text], "1 | 0", { as: "flag" });
 
 // A colour in hex, with or without its #; only digits get through, so it cannot end a style and begin another.
 export const colour = () =>
@@ -51,6 +75,7 @@ export const colour = () =>
     null,
     (text) => (/^#?([0-9a-f]{3}|[0-9a-f]{6}|[0-9a-f]{8})$/i.test(text) ? `#${text.replace("#", "").toLowerCase()}` : undefined),
     "hex colour",
+    { as: "colour" },
   );
 
 export const pattern = (fallback, expression, hint) =>
@@ -75,7 +100,9 @@ export const COMMON = {
   theme: choice("night", "day", "paper"),
   accent: colour(),
   fg: colour(),
-  bg: rule("plate", (text) => (["plate", "none"].includes(text) ? text : plate.read(text)), "plate | none | hex colour"),
+  bg: rule("plate", (text) => (["plate", "none"].includes(text) ? text : plate.read(text)), "plate | none | hex colour", {
+    as: "plate",
+  }),
   size: choice("auto", "stage", "fit"),
   at: choice("auto", "top-left", "top", "top-right", "left", "centre", "right", "bottom-left", "bottom", "bottom-right"),
   radius: whole(null, 0, 60),

@@ -33,13 +33,11 @@ export class Sheet {
   feed() {
     const first = this.kept ?? this.next();
     this.kept = null;
-    if (!first) {
-      this.timer = setTimeout(() => this.feed(), IDLE_MS);
-      return;
-    }
     const before = [...this.strip.children];
-    this.strip.replaceChildren(first);
+    this.strip.replaceChildren(...(first ? [first] : []));
+    this.timer = setTimeout(() => this.feed(), first ? STAND_MS : IDLE_MS);
     before.forEach((node) => this.onPassed(node));
+    if (!first) return;
     for (let node = this.next(); node; node = this.next()) {
       this.strip.append(node);
       if (this.overflows()) {
@@ -48,6 +46,5 @@ export class Sheet {
         break;
       }
     }
-    this.timer = setTimeout(() => this.feed(), STAND_MS);
   }
 }

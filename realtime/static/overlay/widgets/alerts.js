@@ -147,7 +147,7 @@ class Screen {
   }
 
   enter(alert, card, leftMs, sound) {
-    const show = { id: alert.id, node: el("section", { class: "alert", "data-airing": alert.id, "data-state": "wait" }), words: null };
+    const show = { id: alert.id, node: el("section", { class: "alert plate", "data-airing": alert.id, "data-state": "wait" }), words: null };
     write(show, alert, card);
     show.node.style.setProperty("--left", `${leftMs}ms`);
     // A crowd of alerts in a moment leaves one that goes and one that comes.
@@ -159,7 +159,8 @@ class Screen {
     show.node.dataset.state = "in";
     const wanted = this.ctx.params.sound === "auto" ? sound : this.ctx.params.sound;
     if (wanted === "chime") chime(alert.kind === "burst" || alert.units === 0);
-    if (!isPreview) this.whenPainted(show);
+    // A rehearsal is nothing that the director of the real alerts should hear of.
+    if (!isPreview && !this.ctx.params.test) this.whenPainted(show);
   }
 
   // Two frames on, the first one has been painted; a source that is not painted never gets there.

@@ -106,12 +106,11 @@ class Credits {
   tail() {
     if (!this.roll.isDone() || this.totals === null) return null;
     this.part = "end";
-    const node = this.sums();
-    if (this.ctx.params.end === "stop") {
-      this.final.replaceChildren(node.cloneNode(true));
-    }
-    node.classList.add("last");
-    return node;
+    if (this.ctx.params.end !== "stop") return this.sums();
+    // The sums come and stay once the last name has left.
+    this.final.replaceChildren(this.sums());
+    if (!this.strip.children.length) this.passed();
+    return null;
   }
 
   sums() {
@@ -132,10 +131,9 @@ class Credits {
 
   passed() {
     if (this.part !== "end" || this.strip.children.length) return;
-    if (this.ctx.params.end === "loop") this.begin();
-    else if (this.ctx.params.end === "stop") this.final.hidden = false;
-    this.belt.stop();
-    if (this.ctx.params.end === "loop") this.belt.start();
+    if (this.ctx.params.end === "loop") return this.begin();
+    this.final.hidden = this.ctx.params.end !== "stop";
+    return this.belt.stop();
   }
 }
 

@@ -25,8 +25,8 @@ class Ticker {
     this.total = el("b", { class: "num" });
     this.strip = el("div", { class: "strip" });
     this.quiet = el("p", { class: "quiet" });
-    const label = el("p", { class: "label" }, el("span", {}, t("thanks")), this.total);
-    this.node = el("section", { class: "ticker", hidden: true }, label, el("div", { class: "window" }, this.strip, this.quiet));
+    const label = el("p", { class: "tab" }, el("span", {}, t("thanks")), this.total);
+    this.node = el("section", { class: "ticker plate", hidden: true }, label, el("div", { class: "window" }, this.strip, this.quiet));
     this.roll = null;
     this.belt = null;
     this.nextSince = performance.now();
