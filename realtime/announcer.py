@@ -18,11 +18,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.ledger.seal import SealedScope, seal_once
+from realtime.board_states import BoardBooks
 from realtime.bus import publish_frames
 from realtime.farmers import FarmerBooks, Reading
 from realtime.frames import Frame
-from realtime.states import SWEEP_MAX, States, next_streams, stream_states
-from realtime.topics import differing_topics, read_states, to_ms, write_states
+from realtime.states import SWEEP_MAX, next_streams, stream_rows, stream_states
+from realtime.topics import States, differing_topics, read_states, to_ms, write_states
 from stream_events.database import Database
 
 log = structlog.get_logger(__name__)
@@ -41,6 +42,7 @@ class Known:
     states: States = field(default_factory=dict)
     ages: dict[str, tuple[int, int]] = field(default_factory=dict)
     farmers: FarmerBooks = field(default_factory=FarmerBooks)
+    boards: BoardBooks = field(default_factory=BoardBooks)
     swept_to: str = ""
     sweep_due: float = 0.0
     reread_due: float = 0.0
@@ -75,10 +77,18 @@ async def tick_once(database: Database, redis: Redis, known: Known) -> int:
 
 
 async def run_announcer(
-    database: Database, redis: Redis, stop: asyncio.Event, *, tick_s: float = TICK_S
+    database: Database,
+    redis: Redis,
+    stop: asyncio.Event,
+    *,
+    public_url: str = "",
+    tick_s: float = TICK_S,
 ) -> None:
-    """Tick until ``stop``, at most once in ``tick_s`` seconds, backing off while something is broken."""
-    known, backoff_s = Known(), BACKOFF_S_MIN
+    """Tick until ``stop``, at most once in ``tick_s`` seconds, backing off while something is broken.
+
+    ``public_url`` is where shoppers find us: boards tell it.
+    """
+    known, backoff_s = Known(boards=BoardBooks(public_url)), BACKOFF_S_MIN
     while not stop.is_set():
         started = time.monotonic()
         try:
@@ -111,13 +121,16 @@ async def _look(sql: AsyncSession, known: Known, at: datetime) -> _Tick:
         also |= set(round_)
         swept_to = round_[-1] if len(round_) == SWEEP_MAX else ""
         known.sweep_due = now + SWEEP_S
-    states = await stream_states(sql, also, known.states, at)
+    streams = await stream_rows(sql, also)
+    states = await stream_states(sql, streams, known.states, at)
     reading = None
     if sealed or rereads or not known.farmers.through:
         reading = await known.farmers.read_on(sql)
         states |= known.farmers.states(reading)
         if rereads and reading.through:
             states = await known.farmers.unsold_states(sql) | states
+    sold = known.farmers.by_stream(reading)
+    states |= await known.boards.states(sql, streams, sold, at, anew=sweeps)
     return _Tick(states, reading, swept_to)
 
 

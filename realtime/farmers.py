@@ -5,6 +5,7 @@ which number of each campaign's log they have read, and read on from there. They
 start they read the log from its beginning, some thousand numbers a tick, and nothing is shown until they are through.
 """
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +24,9 @@ ORDER_CHARS: Final = 6
 
 # One farmer, one mode, one currency: test money and real money, yuan and dollars are never added up.
 Key = tuple[str, str, str]
+# A stream has one mode and one currency; a farmer's part of it is units sold and income.
+StreamKey = tuple[str, str]
+Sum = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,24 @@ class Reading:
 
     marks: Mapping[str, int]
     books: Mapping[Key, Book]
+    sums: Mapping[StreamKey, Sum]
     through: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamBooks:
+    """What farmers sold in each stream, and up to which number of each campaign's log that was read."""
+
+    marks: Mapping[str, int]
+    sums: Mapping[StreamKey, Sum]
+
+    def through(self, campaign_id: str) -> int:
+        """Return the last ledger number that is in the sums."""
+        return self.marks.get(campaign_id, 0)
+
+    def of(self, stream_id: str, farmer_id: str) -> Sum:
+        """Return a farmer's units and income in a stream."""
+        return self.sums.get((stream_id, farmer_id), (0, 0))
 
 
 @dataclass(slots=True)
@@ -66,6 +87,7 @@ class FarmerBooks:
 
     marks: dict[str, int] = field(default_factory=dict)
     books: dict[Key, Book] = field(default_factory=dict)
+    sums: dict[StreamKey, Sum] = field(default_factory=dict)
     through: bool = False
 
     async def read_on(self, sql: AsyncSession) -> Reading:
@@ -73,7 +95,7 @@ class FarmerBooks:
         heads = {row.campaign_id: row.size for row in await sql.execute(_HEADS)}
         if any(heads.get(campaign, 0) < mark for campaign, mark in self.marks.items()):
             # The log is shorter than what we read of it: the database was put back. Begin again.
-            self.marks, self.books, self.through = {}, {}, False
+            self.marks, self.books, self.sums, self.through = {}, {}, {}, False
         behind = {
             campaign: self.marks.get(campaign, 0)
             for campaign, size in heads.items()
@@ -84,6 +106,7 @@ class FarmerBooks:
             for campaign, mark in behind.items()
         }
         books: dict[Key, Book] = {}
+        sums: dict[StreamKey, Sum] = {}
         if behind:
             asked = {
                 "campaigns": list(behind),
@@ -93,15 +116,29 @@ class FarmerBooks:
             for row in await sql.execute(_SALES, asked):
                 key = (row.farmer_id, row.mode, row.currency)
                 book = books.get(key) or self.books.get(key) or Book()
-                books[key] = book.with_sale(_sale(row))
+                sale = _sale(row)
+                books[key] = book.with_sale(sale)
+                if row.stream_id is not None:
+                    own = (row.stream_id, row.farmer_id)
+                    units, income_minor = sums.get(own) or self.sums.get(own, (0, 0))
+                    sums[own] = (units + sale.quantity, income_minor + sale.amount_minor)
         through = all(marks[campaign] == heads[campaign] for campaign in marks)
-        return Reading(marks, books, through)
+        return Reading(marks, books, sums, through)
 
     def keep(self, reading: Reading) -> None:
         """Remember what was read, now that its tick is committed."""
         self.marks.update(reading.marks)
         self.books.update(reading.books)
+        self.sums.update(reading.sums)
         self.through = reading.through
+
+    def by_stream(self, reading: Reading | None) -> StreamBooks:
+        """Return what farmers sold in each stream after ``reading``, if there was one."""
+        if reading is None:
+            return StreamBooks(self.marks, self.sums)
+        return StreamBooks(
+            ChainMap(dict(reading.marks), self.marks), ChainMap(dict(reading.sums), self.sums)
+        )
 
     def states(self, reading: Reading) -> dict[str, dict[str, Any]]:
         """Return the topics' states after ``reading``: all at first, then those of farmers it touched.
@@ -176,7 +213,7 @@ def _state(book: Book, *, currency: str) -> dict[str, Any]:
 
 _HEADS = text("SELECT campaign_id, size FROM ledger_heads")
 _SALES = text("""
-SELECT c.mode, t.currency, t.kind, t.order_id, t.posted_at, f.farmer_id, own.units, own.skus,
+SELECT c.mode, t.currency, t.kind, t.order_id, t.stream_id, t.posted_at, f.farmer_id, own.units, own.skus,
        -e.amount_minor AS income_minor
 FROM unnest(CAST(:campaigns AS text[]), CAST(:after AS bigint[]), CAST(:upto AS bigint[]))
     AS r (campaign_id, after, upto)

@@ -1,5 +1,7 @@
 """What streams and campaigns look like now: a few set-based queries for all of them, however many are live.
 
+What a host put up in them is added by ``realtime.board_states`` from the same rows.
+
 Tallies are read from the rows the sealer wrote, with the ledger number they equal, in the transaction that sealed
 them. Nothing is added up here, so that no screen can show what the ledger does not say.
 """
@@ -11,23 +13,13 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from realtime.topics import rfc3339
+from realtime.board_states import COUNTED, Rows
+from realtime.topics import States, rfc3339
 
 HOT_MAX: Final = 500
 SWEEP_MAX: Final = 200
 
-_COUNTED: Final = (
-    "seq",
-    "raised_minor",
-    "sales_minor",
-    "orders",
-    "units",
-    "gifts",
-    "gifts_minor",
-    "matched_minor",
-)
-
-States = dict[str, dict[str, Any]]
+_SEQ_AND_COUNTED: Final = ("seq", *COUNTED)
 
 
 async def next_streams(sql: AsyncSession, after: str) -> list[str]:
@@ -36,16 +28,22 @@ async def next_streams(sql: AsyncSession, after: str) -> list[str]:
     return list(rows)
 
 
-async def stream_states(
-    sql: AsyncSession, also: Iterable[str], before: Mapping[str, Mapping[str, Any]], at: datetime
-) -> States:
-    """Return the states of all topics of streams that are live or ended lately, and of those in ``also``.
+async def stream_rows(sql: AsyncSession, also: Iterable[str]) -> Rows:
+    """Return streams that are live, ended lately or have a board that lately changed, and those in ``also``.
 
-    Drafts have none: what is not announced yet is not shown. ``before`` are the states last published; they
-    tell since when a stream has been sold out.
+    Drafts are none of them: what is not announced yet is not shown.
     """
     asked = {"also": sorted(set(also)), "hot_max": HOT_MAX}
-    streams = (await sql.execute(_STREAMS, asked)).all()
+    return (await sql.execute(_STREAMS, asked)).all()
+
+
+async def stream_states(
+    sql: AsyncSession, streams: Rows, before: Mapping[str, Mapping[str, Any]], at: datetime
+) -> States:
+    """Return tally, stock and status of streams (rows of ``stream_rows``).
+
+    ``before`` are the states last published; they tell since when a stream has been sold out.
+    """
     ids = [row.id for row in streams]
     stock: dict[str, list[dict[str, Any]]] = {stream_id: [] for stream_id in ids}
     for row in await sql.execute(_STOCK, {"streams": ids}) if ids else ():
@@ -70,7 +68,7 @@ async def stream_states(
 
 def _tally(row: Any, scope: str) -> dict[str, Any]:
     """Return a tally as it is shown; ``gifts_minor`` and ``matched_minor`` are parts of what was raised."""
-    counted = {name: getattr(row, scope + name) or 0 for name in _COUNTED}
+    counted = {name: getattr(row, scope + name) or 0 for name in _SEQ_AND_COUNTED}
     return {**counted, "goal_minor": getattr(row, f"{scope}goal_minor"), "currency": row.currency}
 
 
@@ -101,17 +99,24 @@ def _stock(
 _NEXT = text("""
 SELECT id FROM streams WHERE id > :after ORDER BY id LIMIT :sweep_max
 """)
-_STREAMS = text("""
+# Tonight is what came after the floor: the history has the tally at each number that was ever sealed.
+_STREAMS = text(f"""
 SELECT s.id, s.campaign_id, s.state, s.title, s.title_zh, s.goal_minor, s.opens_at, s.live_at, s.ended_at,
        c.currency, c.name AS campaign, c.name_zh AS campaign_zh, c.goal_minor AS campaign_goal_minor,
        t.seq, t.raised_minor, t.sales_minor, t.orders, t.units, t.gifts, t.gifts_minor, t.matched_minor,
        k.seq AS campaign_seq, k.raised_minor AS campaign_raised_minor, k.sales_minor AS campaign_sales_minor,
        k.orders AS campaign_orders, k.units AS campaign_units, k.gifts AS campaign_gifts,
-       k.gifts_minor AS campaign_gifts_minor, k.matched_minor AS campaign_matched_minor
+       k.gifts_minor AS campaign_gifts_minor, k.matched_minor AS campaign_matched_minor,
+       coalesce(b.revision, 0) AS revision, b.pinned_sku, b.timer_what, b.timer_at, b.floor_seq, b.floor_at,
+       {", ".join(f"coalesce(t.{name}, 0) - coalesce(h.{name}, 0) AS tonight_{name}" for name in COUNTED)},
+       (SELECT coalesce(max(id), 0) FROM offer_terms) AS terms_mark
 FROM (
     (SELECT id FROM streams
      WHERE state = 'live' OR (state = 'ended' AND ended_at > now() - interval '10 minutes')
      ORDER BY id LIMIT :hot_max)
+    UNION
+    (SELECT stream_id FROM boards WHERE changed_at > now() - interval '10 minutes'
+     ORDER BY changed_at DESC LIMIT :hot_max)
     UNION
     SELECT unnest(CAST(:also AS text[]))
 ) AS wanted
@@ -119,6 +124,8 @@ JOIN streams s ON s.id = wanted.id
 JOIN campaigns c ON c.id = s.campaign_id
 LEFT JOIN tallies t ON t.scope_id = s.id
 LEFT JOIN tallies k ON k.scope_id = s.campaign_id
+LEFT JOIN boards b ON b.stream_id = s.id
+LEFT JOIN tally_history h ON h.scope_id = s.id AND h.seq = b.floor_seq
 WHERE s.state <> 'draft'
 ORDER BY s.id
 """)

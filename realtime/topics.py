@@ -13,6 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from realtime.frames import Frame, state_frame
 
+# By topic, what it says.
+States = dict[str, dict[str, Any]]
+
 # A reader that has to catch up takes this many topics a query, so that no answer is without bound.
 TOPICS_PER_QUERY_MAX = 500
 

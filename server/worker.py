@@ -28,6 +28,7 @@ from orders.reaper import run_reaper
 from orders.refunds import run_refunds
 from orders.settlement_loop import run_settlement
 from realtime.announcer import run_announcer
+from realtime.timers import run_timers
 from server.app import pace as make_pace
 from server.app import redis_client, stripe_gateway
 from server.settings import Settings
@@ -83,7 +84,8 @@ async def _lead(settings: Settings, database: Database, leader: Sql, stop: async
                 run_settlement(database, stripe, stop, pace=pace, declines=declines),
                 run_refunds(database, stripe, pace, stop),
                 run_reconciler(database, stripe, pace, inbox, stop, every_s=settings.reconcile_s),
-                run_announcer(database, redis, stop),
+                run_announcer(database, redis, stop, public_url=settings.links().public_url),
+                run_timers(database, catalogue, stop),
                 run_mail(database, postman_of(settings), stop),
                 run_retention(database, stop, days=settings.retention_days),
             ):
