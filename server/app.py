@@ -22,8 +22,12 @@ import orders.owner_routes
 import orders.place_route
 import orders.routes
 import orders.staff_routes
+import realtime.board_routes
 import realtime.feed_routes
+import realtime.milestone_routes
+import realtime.protocol_routes
 import realtime.routes
+import realtime.text_routes
 import stream_events.routes
 from inventory.gate import Gate
 from inventory.offers import Catalogue
@@ -105,7 +109,11 @@ def create_app(settings: Settings, leaving: asyncio.Event | None = None) -> ASGI
         orders.answers.routes,
         orders.mail.routes,
         realtime.routes,
+        realtime.board_routes,
+        realtime.milestone_routes,
         realtime.feed_routes,
+        realtime.protocol_routes,
+        realtime.text_routes,
         health,
     ):
         app.include_router(module.router)

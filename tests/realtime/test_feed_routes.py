@@ -22,7 +22,6 @@ from realtime.newest import Newest
 from server.processes import free_port
 from stream_events.access import Signer, revoke_keys
 from stream_events.database import Database
-from stream_events.tables import Principal
 from tests.applications import make_app
 from tests.factories import Sale
 from tests.realtime.conftest import frame, until
@@ -43,7 +42,7 @@ async def board(database: Database, redis: Redis, redis_url: str) -> AsyncIterat
     kept, stop = Newest(database, bus, "b1"), asyncio.Event()
     await kept.load()
     task = asyncio.create_task(kept.run(stop))
-    await until(lambda: kept.is_live())
+    await until(kept.is_live)
     yield kept
     kept.end_keys(kept.keys())
     stop.set()
@@ -95,6 +94,7 @@ class Events:
         self.answer = answer
         self._lines = answer.aiter_lines()
         self.last_id = ""
+        self.beats = 0
 
     async def next(self, within_s: float = 3.0) -> dict[str, Any]:
         """Return the next event that is not a beat."""
@@ -103,6 +103,7 @@ class Events:
                 message = await self._event()
                 if message["t"] != "beat":
                     return message
+                self.beats += 1
 
     async def _event(self) -> dict[str, Any]:
         data = ""
@@ -278,9 +279,11 @@ async def test_a_beat_comes_only_while_the_books_are_looked_at(
         await redis.set(ANNOUNCED_AT, 1)
         await until(lambda: not board.is_live())
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1):
-                while True:
-                    await events._event()
+            await asyncio.wait_for(events.next(), 0.7)
+        beats = events.beats
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(events.next(), 0.3)
+        assert events.beats == beats
 
 
 async def test_a_reader_that_never_reads_grows_nothing_and_then_skips(
