@@ -201,6 +201,13 @@ def _static(site: Site, build: str, name: str, request: Request) -> Response:
     return Response(asset.body, headers=headers, media_type=asset.media_type)
 
 
+def _client(site: Site, name: str, request: Request) -> Response:
+    """Answer with a module for other people's pages: under one name for ever, so it is asked for anew each time."""
+    answer = _static(site, "", f"client/{name}", request)
+    answer.headers["cross-origin-resource-policy"] = "cross-origin"
+    return answer
+
+
 def site_router(site: Site) -> APIRouter:
     """Make the routes of ``site``. All are public: what a page shows, it asks for with a key of its own."""
     router = APIRouter(include_in_schema=False)
@@ -251,6 +258,10 @@ def site_router(site: Site) -> APIRouter:
     def mailbox(request: Request, _: Public) -> Response:
         live = _links(request).mode == "live"
         return _page(site, "404", request, 404) if live else _page(site, "mailbox", request)
+
+    @router.api_route("/client/{name}", **reads)
+    def client(name: str, request: Request, _: Public) -> Response:
+        return _client(site, name, request)
 
     @router.api_route("/static/{build}/{name:path}", **reads)
     def static(build: str, name: str, request: Request, _: Public) -> Response:
