@@ -23,9 +23,10 @@ async def test_the_first_tick_announces_everything_and_the_next_nothing(
     database: Database, redis: Redis, sale: Sale, bus: Listener
 ) -> None:
     board = Known()
-    assert await tick_once(database, redis, board) == 5
+    first = await tick_once(database, redis, board)
+    assert first == len(await topics(database))
     assert await tick_once(database, redis, board) == 0
-    await until(lambda: len(bus.frames) == 5)
+    await until(lambda: len(bus.frames) == first)
     states = {frame["topic"]: frame["state"] for frame in bus.frames}
     assert states[f"stream/{sale.stream_id}/tally"] == {
         "seq": 0,
@@ -66,7 +67,8 @@ async def test_a_published_tally_is_the_ledger_at_its_number(
     for quantity in (1, 2, 3):
         await sell(database, sale, quantity)
         await sell(database, sale, quantity)
-        assert await tick_once(database, redis, board) == 3  # stream, campaign, farmer
+        # Of the stream its tally, tonight and its farmers; of the campaign the tally; of the farmer the sales.
+        assert await tick_once(database, redis, board) == 5
     topic = f"stream/{sale.stream_id}/tally"
     await until(lambda: len(bus.of(topic)) == 4)
     for frame in bus.of(topic):
@@ -90,12 +92,12 @@ async def test_a_published_tally_is_the_ledger_at_its_number(
 async def test_every_published_frame_is_the_committed_row(
     database: Database, redis: Redis, sale: Sale, bus: Listener
 ) -> None:
-    board = Known()
+    board, frames = Known(), 0
     for _ in range(3):
         await sell(database, sale)
-        await tick_once(database, redis, board)
+        frames += await tick_once(database, redis, board)
     rows = await topics(database)
-    await until(lambda: len(bus.frames) == 5 + 3 * 2)
+    await until(lambda: len(bus.frames) == frames)
     for topic, row in rows.items():
         last = bus.of(topic)[-1]
         assert (last["epoch"], last["version"]) == (row.epoch, row.version)
@@ -107,7 +109,7 @@ async def test_goals_stock_and_status_move_without_the_ledger(
     database: Database, redis: Redis, sale: Sale, bus: Listener
 ) -> None:
     board = Known()
-    await tick_once(database, redis, board)
+    first = await tick_once(database, redis, board)
     await run_sql(database, "UPDATE streams SET goal_minor = 2000000")
     assert await tick_once(database, redis, board) == 1
     await run_sql(database, "UPDATE stock SET reserved = 60, sold = 39")
@@ -120,7 +122,7 @@ async def test_goals_stock_and_status_move_without_the_ledger(
     assert await tick_once(database, redis, board) == 1
     await run_sql(database, "UPDATE streams SET state = 'ended', ended_at = now()")
     assert await tick_once(database, redis, board) == 1
-    await until(lambda: len(bus.frames) == 11)
+    await until(lambda: len(bus.frames) == first + 6)
     stock = [frame["state"] for frame in bus.of(f"stream/{sale.stream_id}/stock")]
     assert [state["items"][0]["left"] for state in stock] == [100, 1, 0, 0, 60]
     assert stock[1]["sold_out_at"] is None
@@ -218,8 +220,7 @@ async def test_versions_go_on_rising_over_a_database_put_back(
 
 async def test_a_bus_that_is_down_costs_no_tick(database: Database, sale: Sale) -> None:
     nowhere = Redis.from_url("redis://127.0.0.1:1", retry=Retry(NoBackoff(), 0))
-    assert await tick_once(database, nowhere, Known()) == 5
-    assert len(await topics(database)) == 5
+    assert await tick_once(database, nowhere, Known()) == len(await topics(database)) > 5
     await nowhere.aclose()
 
 
@@ -266,7 +267,7 @@ async def test_the_loop_survives_errors_and_stops_when_told(
     loop = asyncio.create_task(run_announcer(database, redis, stop, tick_s=0.01))
 
     async def announced() -> bool:
-        return len(await topics(database)) == 5
+        return f"stream/{sale.stream_id}/tally" in await topics(database)
 
     async def counted() -> bool:
         return bool((await topics(database))[f"stream/{sale.stream_id}/tally"].state["units"])
