@@ -48,7 +48,7 @@ function topicOf(part, { params, streamId, campaignId }) {
 }
 
 function context(params, ignored) {
-  const ctx = { params, ignored, t, locale, streamId: null, campaignId: null, feed: null, painting: null };
+  const ctx = { params, ignored, t, locale, streamId: null, campaignId: null, feed: null, painting: null, lagMs: null };
   ctx.now = () => serverNow() - params.delay_ms;
   ctx.call = (method, path, body) => call(method, path, { token, body });
   ctx.silenceMs = () => ctx.feed?.silenceMs() ?? null;
@@ -60,6 +60,7 @@ function context(params, ignored) {
     transport: ctx.feed?.transport ?? null,
     silenceMs: ctx.silenceMs(),
     reconnects: ctx.feed?.reconnects ?? 0,
+    lagMs: ctx.lagMs,
     paintings: ctx.painting.count,
     topics: heard,
     build,

@@ -9,6 +9,7 @@ import { t } from "./words.js";
 
 const DIP_MS = 8_000;
 const DAY_S = 86_400;
+const QR_AGAIN_MS = 15_000;
 
 const corrected = translator({ corrected: ["corrected {amount}", "更正 {amount}"] });
 
@@ -78,4 +79,25 @@ export class Dip {
     this.node.hidden = !shows;
     if (shows) say(this.node, corrected("corrected", { amount: money(fell, currency).replace("-", "−") }));
   }
+}
+
+// A code stands dark on white with four modules of quiet around it, whatever the theme: cameras want nothing else.
+export function qrPlate(words) {
+  const image = el("img", { class: "qr-code", alt: words, decoding: "async", hidden: true });
+  image.addEventListener("load", () => (image.hidden = false));
+  image.addEventListener("error", () => {
+    image.hidden = true;
+    delete image.dataset.asked;
+  });
+  return el("figure", { class: "qr-plate" }, image, el("figcaption", {}, words));
+}
+
+// Ask for the code once; when that failed, again with one of the next paintings.
+export function showQr(node, ctx) {
+  const image = node.querySelector("img");
+  const now = performance.now();
+  if (image.dataset.asked || now < (ctx.qrNotBefore ?? 0)) return;
+  ctx.qrNotBefore = now + QR_AGAIN_MS;
+  image.dataset.asked = "1";
+  image.src = `/v1/streams/${encodeURIComponent(ctx.streamId)}/qr.svg`;
 }
