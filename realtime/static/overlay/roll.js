@@ -65,9 +65,10 @@ export class Roll {
     this.reading = true;
     try {
       const { items } = await this.ask(`/streams/${encodeURIComponent(this.streamId)}/names?after=${this.last}&limit=${PAGE}`);
+      const before = this.last;
       this.put(items.filter((one) => !this.isGone(one.n)));
       // Nothing more by pages: what the topic has is all there is.
-      if (!items.length) this.put(this.newest);
+      if (this.last === before) this.put(this.newest);
     } catch (error) {
       if (!(error instanceof Unknown)) throw error;
       this.notBefore = performance.now() + AGAIN_MS;

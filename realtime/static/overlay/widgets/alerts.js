@@ -114,6 +114,7 @@ class Screen {
     if (this.show) this.done = this.show.id;
     this.show = null;
     this.node.replaceChildren();
+    document.documentElement.toggleAttribute("data-empty", true);
   }
 
   leave() {
@@ -122,12 +123,19 @@ class Screen {
     if (!show) return;
     this.show = null;
     this.done = show.id;
+    document.documentElement.toggleAttribute("data-empty", true);
     show.node.dataset.state = "out";
     if (this.ctx.params.anim === "off") show.node.remove();
     else setTimeout(() => show.node.remove(), LEAVE_MS);
   }
 
-  take({ alerts, board }) {
+  take(states) {
+    this.follow(states);
+    // Marks on a picture of nothing would hang in the air.
+    document.documentElement.toggleAttribute("data-empty", !this.show);
+  }
+
+  follow({ alerts, board }) {
     const first = !this.began;
     this.began = true;
     const alert = alerts.on_air;
@@ -194,6 +202,7 @@ const screens = new WeakMap();
 export default {
   parts: ["alerts", "board"],
   bare: true,
+  at: "top",
   options: {
     sound: choice("auto", "none", "chime"),
     lines: whole(3, 1, 3),

@@ -88,6 +88,7 @@ const boards = new WeakMap();
 
 export default {
   parts: ["leaders"],
+  at: "top-right",
   options: {
     window: choice("stream", "today", "1h"),
     n: whole(5, 1, 10),

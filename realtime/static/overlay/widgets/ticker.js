@@ -73,6 +73,7 @@ const tickers = new WeakMap();
 export default {
   parts: ["names"],
   bare: true,
+  at: "bottom",
   options: {
     names: choice("approved", "none"),
     speed: whole(9, 2, 40),
