@@ -5,7 +5,7 @@ seen by all within that time. Stock figures in it are for showing; the gate and 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,7 +26,7 @@ OFFERS_MAX = 10_000
 
 # What is told once a stream, not once an offer, is one JSON text on its first row: long terms and many causes would
 # otherwise go over the wire a hundred times in each reading.
-_CATALOGUE = text("""
+_READ = """
     WITH causes AS (
         SELECT cc.campaign_id, json_agg(json_build_object('id', b.id, 'name', b.name, 'name_zh', b.name_zh)
                                         ORDER BY cc.position) AS causes
@@ -69,8 +69,13 @@ _CATALOGUE = text("""
     LEFT JOIN products p ON p.id = o.product_id
     LEFT JOIN farmers f ON f.id = t.farmer_id
     LEFT JOIN beneficiaries b ON b.id = t.beneficiary_id
-    WHERE s.state <> 'settled' ORDER BY s.id, o.sku LIMIT :offers_max
-""")
+    WHERE {which} ORDER BY s.id, o.sku LIMIT :offers_max
+"""
+_CATALOGUE = text(_READ.format(which="s.state <> 'settled'"))
+_SETTLED = text(_READ.format(which="s.state = 'settled' AND s.id = :stream_id"))
+_IS_SETTLED = text(
+    "SELECT EXISTS (SELECT FROM streams WHERE id = :stream_id AND state = 'settled')"
+)
 
 
 class CauseView(msgspec.Struct, frozen=True):
@@ -150,7 +155,7 @@ _settings = msgspec.json.Decoder(StreamSettings)
 
 @dataclass(frozen=True, slots=True)
 class StreamView:
-    """A stream that is not settled, with its offers by SKU."""
+    """A stream with its offers by SKU. The catalogue has those that are not settled."""
 
     id: str
     campaign_id: str
@@ -182,6 +187,8 @@ class Catalogue:
         self._streams: dict[str, StreamView] = {}
         # Each stream's shop window, dressed once a reading: a thousand phones cost what one does.
         self.windows: dict[str, tuple[bytes, str]] = {}
+        # And those of settled streams that somebody asked for lately, until when they are good.
+        self.settled_windows: dict[str, tuple[float, tuple[bytes, str]]] = {}
 
     def find(self, stream_id: str) -> StreamView | None:
         """Return a stream, or None when there is none of this id (or it is settled)."""
@@ -202,17 +209,20 @@ class Catalogue:
         """Read everything anew; whoever changed something calls this to see it at once."""
         async with self._database.begin() as sql:
             rows = (await sql.execute(_CATALOGUE, {"offers_max": OFFERS_MAX})).all()
-        offers: dict[str, dict[str, OfferView]] = {}
-        firsts: dict[str, Row[Any]] = {}
-        for row in rows:
-            firsts.setdefault(row.stream_id, row)
-            own = offers.setdefault(row.stream_id, {})
-            if row.stock_id is not None and row.terms_id is not None:
-                own[row.sku] = _offer(row)
         self.windows = {}
-        self._streams = {
-            stream_id: _stream(row, offers[stream_id]) for stream_id, row in firsts.items()
-        }
+        self._streams = _views(rows)
+
+    async def settled(self, stream_id: str) -> StreamView:
+        """Read a stream that is settled, for whoever looks back; raises ``Problem`` 404.
+
+        It is not kept here: what is over for good would only fill the memory of every process.
+        """
+        async with self._database.begin() as sql:
+            if not await sql.scalar(_IS_SETTLED, {"stream_id": stream_id}):
+                raise not_found("stream")
+            given = {"stream_id": stream_id, "offers_max": OFFERS_MAX}
+            rows = (await sql.execute(_SETTLED, given)).all()
+        return _views(rows)[stream_id]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the catalogue fresh until ``stop``; an unreachable database leaves the last one standing."""
@@ -222,6 +232,17 @@ class Catalogue:
                 await self.refresh()
             except Exception as error:  # noqa: BLE001 - the next round tries again; readiness tells on it.
                 log.warning("catalogue_stale", error=repr(error))
+
+
+def _views(rows: Sequence[Row[Any]]) -> dict[str, StreamView]:
+    offers: dict[str, dict[str, OfferView]] = {}
+    firsts: dict[str, Row[Any]] = {}
+    for row in rows:
+        firsts.setdefault(row.stream_id, row)
+        own = offers.setdefault(row.stream_id, {})
+        if row.stock_id is not None and row.terms_id is not None:
+            own[row.sku] = _offer(row)
+    return {stream_id: _stream(row, offers[stream_id]) for stream_id, row in firsts.items()}
 
 
 def _offer(row: Row[Any]) -> OfferView:

@@ -5,11 +5,12 @@ left. Figures of stock are a fraction of a second old; only the gate and the gua
 """
 
 import hashlib
+import time
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from inventory.offers import OfferView, StreamView
+from inventory.offers import Catalogue, OfferView, StreamView
 from inventory.schemas import (
     CampaignCard,
     CauseCard,
@@ -33,6 +34,8 @@ router: Final = APIRouter(prefix="/streams/{stream_id}", tags=["storefront"])
 Anybody = Annotated[Caller, Depends(allow(Role.PUBLIC))]
 
 LOW_ONE_IN: Final = 10
+SETTLED_WINDOW_S: Final = 60.0
+SETTLED_WINDOWS_MAX: Final = 200
 PUBLIC_CACHE: Final = "public, max-age=1"
 PRIVATE_CACHE: Final = "private, no-cache"
 
@@ -165,6 +168,18 @@ def _window(stream: StreamView) -> tuple[bytes, str]:
     return body, f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
 
 
+async def _settled_window(catalogue: Catalogue, stream_id: str) -> tuple[bytes, str]:
+    """Return the window of a settled stream: whoever still has its page open reads what was sold, and buys nothing."""
+    now = time.monotonic()
+    kept = catalogue.settled_windows.get(stream_id)
+    if kept is None or kept[0] < now:
+        window = _window(await catalogue.settled(stream_id))
+        if len(catalogue.settled_windows) >= SETTLED_WINDOWS_MAX:
+            catalogue.settled_windows.clear()
+        kept = catalogue.settled_windows[stream_id] = (now + SETTLED_WINDOW_S, window)
+    return kept[1]
+
+
 def _is_known(etag: str, if_none_match: str | None) -> bool:
     """Whether the caller has this very body: ``If-None-Match`` compares weakly, so ``W/`` does not count."""
     asked = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
@@ -177,18 +192,25 @@ def _is_known(etag: str, if_none_match: str | None) -> bool:
     responses={304: {"description": "It has not changed."}, **problems(401, 404, 422)},
 )
 async def get_storefront(request: Request, caller: Anybody, stream_id: StreamPath) -> Response:
-    """Show the stream's shop. Drafts are seen with the key of their host, their overlay or an operator only."""
+    """Show the stream's shop; one that is settled is there to be read, and sells nothing any more.
+
+    Drafts are seen with the key of their host, their overlay or an operator only.
+    """
     catalogue = catalogue_of(request)
-    stream = catalogue.stream(stream_id)
-    if not _may_enter(caller, stream):
+    stream = catalogue.find(stream_id)
+    if stream is None:
+        body, etag = await _settled_window(catalogue, stream_id)
+    elif not _may_enter(caller, stream):
         raise not_found("stream")
-    window = catalogue.windows.get(stream_id)
-    if window is None:
-        window = catalogue.windows[stream_id] = _window(stream)
-    body, etag = window
+    else:
+        window = catalogue.windows.get(stream_id)
+        if window is None:
+            window = catalogue.windows[stream_id] = _window(stream)
+        body, etag = window
+    private = stream is not None and stream.state == "draft"
     headers = {
         "etag": etag,
-        "cache-control": PRIVATE_CACHE if stream.state == "draft" else PUBLIC_CACHE,
+        "cache-control": PRIVATE_CACHE if private else PUBLIC_CACHE,
         "vary": "authorization",
     }
     if _is_known(etag, request.headers.get("if-none-match")):

@@ -202,3 +202,52 @@ async def test_it_says_what_may_be_given_and_who_gives_along(
     first = front["matches"][0]
     assert (first["pot_minor"], first["left_minor"], first["ends_at"]) == (500, 380, None)
     assert first["starts_at"].endswith("Z")
+
+
+async def test_a_settled_stream_is_there_to_be_read(
+    api: httpx.AsyncClient, sale: Sale, database: Database, catalogue: Any
+) -> None:
+    """Whoever still has the page open sees what was sold; a stream that never was stays unknown."""
+    async with database.begin() as sql:
+        await sql.execute(text("UPDATE stock SET sold = 60"))
+        await sql.execute(text("UPDATE streams SET state = 'settled', ended_at = now()"))
+    await catalogue.refresh()
+    assert catalogue.streams() == []
+    answer = await api.get(path(sale))
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "public, max-age=1")
+    assert (answer.json()["state"], answer.json()["offers"][0]["sold"]) == ("settled", 60)
+    again = await api.get(path(sale), headers={"if-none-match": answer.headers["etag"]})
+    assert again.status_code == 304
+    assert (await api.get("/v1/streams/str_0/storefront")).status_code == 404
+
+
+async def test_a_settled_stream_costs_no_query_for_each_who_looks(
+    api: httpx.AsyncClient, sale: Sale, database: Database, catalogue: Any
+) -> None:
+    async with database.begin() as sql:
+        await sql.execute(text("UPDATE streams SET state = 'settled'"))
+    await catalogue.refresh()
+    first = (await api.get(path(sale))).json()
+    async with database.begin() as sql:
+        await sql.execute(text("UPDATE streams SET title = 'Read anew'"))
+    assert (await api.get(path(sale))).json() == first
+    catalogue.settled_windows.clear()
+    assert (await api.get(path(sale))).json()["title"] == "Read anew"
+
+
+async def test_keys_of_a_settled_stream_can_still_be_made_and_taken_away(
+    api: httpx.AsyncClient, sale: Sale, database: Database
+) -> None:
+    """Its overlays may still be on air, and a leaked key must be revocable for ever."""
+    async with database.begin() as sql:
+        await sql.execute(text("UPDATE streams SET state = 'settled'"))
+    host = {"headers": sale.auth("host")}
+    wanted = {"role": "overlay", "name": "Scene", "stream_id": sale.stream_id}
+    made = await api.post("/v1/principals", json=wanted, **host)
+    assert made.status_code == 201
+    address = f"/v1/principals/{made.json()['id']}/keys"
+    assert (await api.post(address, json={"retire_old_after_s": 60}, **host)).status_code == 201
+    assert (await api.delete(address, **host)).status_code == 204
+    listed = await api.get(f"/v1/principals?stream_id={sale.stream_id}", **host)
+    assert made.json()["id"] in {each["id"] for each in listed.json()["items"]}
+    assert (await api.get(f"/v1/streams/{sale.stream_id}", **host)).status_code == 200
