@@ -22,6 +22,7 @@ import orders.owner_routes
 import orders.place_route
 import orders.routes
 import orders.staff_routes
+import realtime.alerts.routes
 import realtime.board_routes
 import realtime.feed_routes
 import realtime.milestone_routes
@@ -109,6 +110,7 @@ def create_app(settings: Settings, leaving: asyncio.Event | None = None) -> ASGI
         orders.answers.routes,
         orders.mail.routes,
         realtime.routes,
+        realtime.alerts.routes,
         realtime.board_routes,
         realtime.milestone_routes,
         realtime.feed_routes,

@@ -27,6 +27,7 @@ from orders.personal_data import run_retention
 from orders.reaper import run_reaper
 from orders.refunds import run_refunds
 from orders.settlement_loop import run_settlement
+from realtime.alerts.director import run_director
 from realtime.announcer import run_announcer
 from realtime.timers import run_timers
 from server.app import pace as make_pace
@@ -86,6 +87,7 @@ async def _lead(settings: Settings, database: Database, leader: Sql, stop: async
                 run_reconciler(database, stripe, pace, inbox, stop, every_s=settings.reconcile_s),
                 run_announcer(database, redis, stop, public_url=settings.links().public_url),
                 run_timers(database, catalogue, stop),
+                run_director(database, redis, stop),
                 run_mail(database, postman_of(settings), stop),
                 run_retention(database, stop, days=settings.retention_days),
             ):

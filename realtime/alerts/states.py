@@ -79,9 +79,10 @@ def _on_air(row: Any) -> dict[str, Any]:
         "currency": row.currency,
         "units": row.units,
         "sku": row.sku,
-        "count": row.count,
+        # A test may look like a burst, and is one alert all the same.
+        "count": words.get("count", row.many),
         "within_s": row.within_s,
-        "biggest_minor": row.biggest_minor,
+        "biggest_minor": words.get("biggest_minor", row.biggest_minor),
         "starts_at": rfc3339(row.starts_at),
         "ends_at": rfc3339(row.ends_at),
         "shown": row.shown_at is not None,
@@ -90,7 +91,7 @@ def _on_air(row: Any) -> dict[str, Any]:
 
 # What is over is on no screen any more, even while an overlay may still say that it showed it.
 _ON_AIR: Final = text("""
-SELECT r.*, a.words, m.name, m.message, m.dedication
+SELECT r.*, r.count AS many, a.words, m.name, m.message, m.dedication
 FROM airings r
 LEFT JOIN alerts a ON a.id = r.alert_id AND r.worded
 LEFT JOIN order_messages m ON m.order_id = a.order_id AND m.display = 'SHOWN'
