@@ -203,6 +203,9 @@ def _answer(backend: Backend, method: str, path: str, body: Any) -> Reply:
         ("GET", f"orders/{ORDER}/payment-options"): (200, OPTIONS),
         ("GET", f"orders/{ORDER}/refund-requests"): (200, {"items": [], "next": None}),
         ("GET", f"streams/{STREAM}/refund-requests"): (200, {"items": [], "next": None}),
+        ("GET", f"streams/{STREAM}/review"): (200, {"items": [], "next": None}),
+        ("GET", f"streams/{STREAM}/reading"): (200, {"items": [], "next": None}),
+        ("GET", f"streams/{STREAM}/rehearsal"): (200, {"of_stream_id": None}),
     }
     missing = {"status": 404, "code": "not_found", "detail": "There is no such thing here."}
     return known.get((method, path), (404, missing))

@@ -230,7 +230,7 @@ async def test_the_desk_fits_a_phone_and_speaks_chinese(
     open_page: Open, backend: Backend, console: str
 ) -> None:
     page = await open_page(console, locale="zh-CN")
-    await page.locator("#money > summary").click()
+    await page.get_by_role("button", name="资金").click()
     await expect(page.locator("#to-decide")).to_have_text("1 项待处理")
     await page.locator("[data-do=look]").click()
     await expect(page.locator("#found")).to_contain_text("可退金额")

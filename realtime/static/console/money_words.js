@@ -1,6 +1,6 @@
 // What the console's money panel says: English, 中文.
 
-import { translator } from "./i18n.js";
+import { translator } from "../i18n.js";
 
 export const m = translator({
   title: ["Money", "资金"],

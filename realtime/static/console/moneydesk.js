@@ -1,13 +1,13 @@
 // The console's money panel, folded away until somebody needs it: what was asked back, an order's whole life and its
 // refund, and the sponsors' matches.
 
-import { Refusal, Unknown } from "./api.js";
-import { confirmed } from "./dialog.js";
-import { el, say } from "./dom.js";
-import { count, locale, named, timeAndDay } from "./i18n.js";
-import { money } from "./money.js";
+import { Refusal, Unknown } from "../api.js";
+import { confirmed } from "../dialog.js";
+import { el, say } from "../dom.js";
+import { count, locale, named, timeAndDay } from "../i18n.js";
+import { money } from "../money.js";
 import { m } from "./money_words.js";
-import { matchText } from "./promises.js";
+import { matchText } from "../promises.js";
 import { RefundForm, giveBack, reasonSelect, shortId, sure, whatOf } from "./refundform.js";
 
 const REQUESTS_MAX = 100;

@@ -1,11 +1,12 @@
 // Give money of one order back: all, by units, by amount, or the gifts. What is about to happen is said with its
 // amount before it does, and a request that may have arrived is repeated under its own key, so it counts once.
 
-import { Refusal, newKey } from "./api.js";
-import { confirmed } from "./dialog.js";
-import { el } from "./dom.js";
-import { count } from "./i18n.js";
-import { minorOf, money } from "./money.js";
+import { Refusal } from "../api.js";
+import { confirmed } from "../dialog.js";
+import { el } from "../dom.js";
+import { count } from "../i18n.js";
+import { minorOf, money } from "../money.js";
+import { sendOnce } from "./act.js";
 import { m } from "./money_words.js";
 
 export const REASONS = ["goodwill", "quality", "not_shipped", "bought_twice", "fraud", "other"];
@@ -18,22 +19,9 @@ export function shortId(orderId) {
   return orderId.slice(-6).toUpperCase();
 }
 
-// Requests whose outcome is not known yet, by what they ask for: asking the same again is the same request.
-const keys = new Map();
-
 // api: the console's. Resolves to the answer; throws Refusal or Unknown like any call.
-export async function giveBack(api, orderId, body) {
-  const asked = `${orderId} ${JSON.stringify(body)}`;
-  if (!keys.has(asked)) keys.set(asked, newKey());
-  const path = `/orders/${encodeURIComponent(orderId)}/refunds`;
-  try {
-    const answer = await api("POST", path, body, { "idempotency-key": keys.get(asked) });
-    keys.delete(asked);
-    return answer;
-  } catch (error) {
-    if (error instanceof Refusal) keys.delete(asked);
-    throw error;
-  }
+export function giveBack(api, orderId, body) {
+  return sendOnce(api, `/orders/${encodeURIComponent(orderId)}/refunds`, body);
 }
 
 export function whatOf(lines, nameOf) {
