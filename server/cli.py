@@ -13,6 +13,7 @@ import uvicorn
 
 from server.migrate import upgrade
 from server.starting import engines_of, load, run, running
+from server.topics_command import topics
 
 app = typer.Typer(
     help="A charity livestream as a shop that cannot oversell and a total that cannot lie.",
@@ -23,6 +24,7 @@ keys = typer.Typer(
     help="Credentials: the first operator, and keys that were lost.", no_args_is_help=True
 )
 app.add_typer(keys, name="keys")
+app.add_typer(topics, name="topics")
 
 Fault = Literal["kill9", "flushall"]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (STREAM_EVENTS_DATA_DIR).")]
