@@ -51,6 +51,7 @@ GOODS: Final[Mapping[str, Any]] = {
         "tax_bp": 900,
     },
     "POST /v1/streams/{stream_id}/offers/{sku}/stock": {"add": 200},
+    "PUT /v1/streams/{stream_id}/timer": {"what": "closes", "in_s": 600},
     "POST /v1/splits/preview": {
         "price_minor": 2990,
         "units": 3,

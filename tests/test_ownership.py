@@ -41,6 +41,8 @@ STANDING: Final = (
     "SELECT count(*) FROM offer_terms",
     "SELECT total FROM stock ORDER BY id",
     "SELECT state, title, shipping::text FROM streams ORDER BY id",
+    "SELECT count(*) FROM boards",
+    "SELECT count(*) FROM milestones",
     "SELECT count(*) FROM keys WHERE revoked_at IS NULL AND expires_at IS NULL",
     "SELECT count(*) FROM principals WHERE disabled_at IS NULL",
 )
