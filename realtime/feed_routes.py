@@ -116,7 +116,7 @@ async def poll_feed(
 @router.get(
     "/events",
     summary="Read the frames of some topics as server-sent events",
-    response_class=EventStream,
+    response_class=Response,
     responses={
         200: {
             "description": "hello, the newest frame of each topic, then every change; a beat each 5 s.",
