@@ -3,7 +3,7 @@
 
 import { Refusal, Unknown, newKey } from "../api.js";
 import { toast } from "../dialog.js";
-import { translator } from "../i18n.js";
+import { count, translator } from "../i18n.js";
 import { t } from "./words.js";
 
 const w = translator({
@@ -41,7 +41,7 @@ export function reasonOf(error) {
   const { state, total } = error.body;
   if (error.code === "illegal_state" && !STATES.has(state)) return w("refused", { detail: error.message });
   if (error.code === "total_differs" && total === undefined) return w("refused", { detail: error.message });
-  return w("refused", { detail: w(error.code, { state: STATES.has(state) ? t(state) : "", total }) });
+  return w("refused", { detail: w(error.code, { state: STATES.has(state) ? t(state) : "", total: count(total ?? 0) }) });
 }
 
 // Say something beside a button without moving anything on the page.

@@ -28,7 +28,7 @@ export class AudiencePanel {
     this.age = el("span", { class: "soft small num", id: "viewers-age" });
     this.warning = el("p", { class: "note bad", id: "no-overlay", role: "status", hidden: true }, w("noOverlay"));
     const all = Object.values(this.figures).map((one) => one.node);
-    this.node = card(w("watching"), { id: "audience" }, this.age, el("dl", { class: "figures" }, ...all), this.warning);
+    this.node = card(w("watching"), { id: "audience", aside: this.age }, el("dl", { class: "figures" }, ...all), this.warning);
   }
 
   // The answer of GET …/screen.

@@ -1,4 +1,5 @@
-// The sale's life: schedule, open, end; by hand, or at a moment that everybody sees coming.
+// The sale's life: schedule, open, end; by hand, or at a moment that everybody sees coming. Its state stands on top of
+// the page (node), the choice of a moment with what is sold (timers).
 
 import { confirmed } from "../dialog.js";
 import { el, say } from "../dom.js";
@@ -43,7 +44,6 @@ export class LifePanel {
     this.countdown = el("b", { class: "num", id: "timer", role: "timer" });
     this.off = button("timer-off", w("off"), (node) => this.callOff(node));
     this.running = el("p", { class: "running", hidden: true }, this.countdown, this.off);
-    this.chips = el("div", { id: "timers" });
     const shop = el("a", { href: `/shop/${encodeURIComponent(stream.id)}`, target: "_blank", rel: "noopener" }, w("shop"));
     this.title = el("h1", {}, named(stream, "title"));
     this.node = el(
@@ -51,8 +51,8 @@ export class LifePanel {
       { class: "card", id: "life" },
       el("div", { class: "spread" }, this.state, this.title, el("div", { class: "doing" }, shop, this.next)),
       this.running,
-      this.chips,
     );
+    this.timers = el("section", { class: "card", id: "timers" });
     this.see(stream.state);
   }
 
@@ -80,7 +80,8 @@ export class LifePanel {
     this.next.hidden = !next;
     if (next) say(this.next.firstChild, w(`to${next[0].toUpperCase()}${next.slice(1)}`));
     this.next.classList.toggle("danger", next === "ended");
-    replaceIfNew(this.chips, state, () => this.timerChoice(TIMERS[state]));
+    this.timers.hidden = !TIMERS[state];
+    replaceIfNew(this.timers, state, () => this.timerChoice(TIMERS[state]));
   }
 
   timerChoice(timer) {
@@ -97,7 +98,7 @@ export class LifePanel {
       return this.desk.say(go, w("bad", { min, max }), true);
     };
     return [
-      el("h3", {}, w(what)),
+      el("h2", {}, w(what)),
       el("div", { class: "chips", role: "group", "aria-label": w(what) }, ...chips),
       form(send, own.node, go),
     ];

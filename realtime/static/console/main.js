@@ -86,7 +86,7 @@ function sectionsOf(panels) {
   const nodes = (...names) => names.map((name) => panels[name].node);
   return new Sections({
     onAir: nodes("onAir", "audience"),
-    sale: nodes("offers", "goal", "tonight", "milestones", "matches"),
+    sale: [panels.life.timers, ...nodes("offers", "goal", "tonight", "milestones", "matches")],
     alerts: nodes("alerts", "proof"),
     words: nodes("reading", "review"),
     money: nodes("money"),

@@ -79,7 +79,7 @@ export class OnAirPanel {
     });
     const all = Object.values(this.figures).map((one) => one.node);
     const figures = el("dl", { class: "figures" }, ...all);
-    this.node = card(w("screen"), { id: "on-screen" }, this.age, figures, el("dl", { class: "now" }, ...rows));
+    this.node = card(w("screen"), { id: "on-screen", aside: this.age }, figures, el("dl", { class: "now" }, ...rows));
   }
 
   take(part, state, frame) {

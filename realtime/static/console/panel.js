@@ -2,8 +2,10 @@
 
 import { el } from "../dom.js";
 
-export function card(title, attributes = {}, ...children) {
-  return el("section", { class: "card", ...attributes }, el("h2", {}, title), ...children);
+// aside: what stands beside the heading, such as an age.
+export function card(title, { aside = "", ...attributes }, ...children) {
+  const head = el("div", { class: "spread" }, el("h2", {}, title), aside);
+  return el("section", { class: "card", ...attributes }, head, ...children);
 }
 
 // name: what tests and shortcuts find it by. key: the shortcut, shown on it where there is a keyboard.

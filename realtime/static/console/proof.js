@@ -16,10 +16,15 @@ const w = translator({
   burst: ["burst", "爆发"],
   test: ["TEST", "测试"],
   took: ["{n} ms from payment", "付款后 {n} 毫秒"],
-  unseen: ["no overlay said it showed it", "无叠加层确认"],
+  ON_AIR: ["on air", "播出中"],
+  SHOWN: ["shown", "已上屏"],
+  SKIPPED: ["skipped", "已跳过"],
+  CLEARED: ["cleared by panic", "紧急隐藏"],
+  LOST: ["no overlay said it showed it", "无叠加层确认"],
   orders: ["{n} orders", "{n} 单"],
   again: ["Look again", "刷新"],
 });
+const OUTCOMES = new Set(["ON_AIR", "SHOWN", "SKIPPED", "CLEARED", "LOST"]);
 const ROWS_MAX = 500;
 
 export class ProofPanel {
@@ -72,19 +77,17 @@ export class ProofPanel {
   }
 
   row(item) {
-    const orders = item.order_ids ?? [];
     const parts = [
       w(item.kind),
-      item.amount_minor === undefined ? null : money(item.amount_minor, item.currency ?? this.desk.front.currency),
-      orders.length > 1 ? w("orders", { n: count(item.count ?? orders.length) }) : orders[0] ? orders[0].slice(-6).toUpperCase() : null,
-      item.shown_at ? null : w("unseen"),
-      item.shown_ms == null ? null : w("took", { n: count(item.shown_ms) }),
+      money(item.amount_minor, item.currency),
+      item.count > 1 ? w("orders", { n: count(item.count) }) : item.order_ids[0]?.slice(-6).toUpperCase(),
+      OUTCOMES.has(item.outcome) ? w(item.outcome) : null,
+      item.paid_to_shown_ms === null ? null : w("took", { n: count(item.paid_to_shown_ms) }),
     ];
-    const at = item.shown_at ?? item.starts_at;
     return el(
       "li",
       { "data-airing": item.id },
-      el("span", { class: "num" }, at ? timeOfDay(at) : "—"),
+      el("span", { class: "num" }, timeOfDay(item.shown_at ?? item.starts_at)),
       " ",
       el("span", {}, parts.filter(Boolean).join(" · ")),
     );

@@ -18,6 +18,7 @@ const w = translator({
   unmuted: ["Alerts are shown again.", "提醒恢复显示。"],
   skip: ["Skip", "跳过"],
   skipped: ["Skipped.", "已跳过。"],
+  over: ["It was over already.", "该提醒已结束。"],
   waiting: ["{n} waiting", "{n} 条排队"],
 });
 
@@ -64,6 +65,7 @@ export class QuickBar {
   skipNow(node) {
     const airing = this.alerts?.on_air?.id;
     if (!airing) return null;
-    return this.desk.act(node, () => this.desk.api("POST", this.desk.path("/alerts/main/skip"), { airing }), () => w("skipped"));
+    const send = () => this.desk.api("POST", this.desk.path("/alerts/main/skip"), { airing });
+    return this.desk.act(node, send, ({ skipped }) => w(skipped === false ? "over" : "skipped"));
   }
 }

@@ -14,6 +14,7 @@ const w = translator({
   unread: ["{n} unread", "{n} 条未读"],
   takes: ["about {age} to read", "朗读约 {age}"],
   read: ["Read, next", "已读，下一条"],
+  done: ["Read", "已读"],
   pin: ["Keep for later", "稍后再读"],
   skip: ["Skip", "跳过"],
   back: ["Back to the queue", "放回队列"],
@@ -50,7 +51,7 @@ export class ReadingPanel {
     this.buttons = el("div", { class: "buttons" }, this.read, this.keep, this.skip);
     this.pinned = el("ul", { class: "plain", id: "reading-pinned" });
     this.pinnedPart = el("div", { hidden: true }, el("h3", {}, w("pinned")), this.pinned);
-    this.node = card(w("title"), { id: "to-read" }, this.badge, this.next, this.buttons, this.later, this.pinnedPart);
+    this.node = card(w("title"), { id: "to-read", aside: this.badge }, this.next, this.buttons, this.later, this.pinnedPart);
     this.paint();
   }
 
@@ -101,7 +102,7 @@ export class ReadingPanel {
 
   small(item, kept = false) {
     const back = () => button(`back-${item.order_id}`, w("back"), (node) => this.mark(node, item, "unread"));
-    const done = () => button(`done-${item.order_id}`, w("read"), (node) => this.mark(node, item, "read"), { kind: "" });
+    const done = () => button(`done-${item.order_id}`, w("done"), (node) => this.mark(node, item, "read"), { kind: "" });
     const buttons = kept ? el("div", { class: "buttons" }, done(), back()) : "";
     return el("li", {}, el("b", {}, who(item)), ...sayings(item), buttons);
   }

@@ -46,7 +46,7 @@ export class ReviewItem {
         "button",
         {
           type: "button",
-          class: { show: "", pass: "", hide: "quiet" }[decision],
+          class: decision === "show" ? "" : "quiet",
           "data-do": decision,
           onclick: (event) => queue.decide([item], decision, event.currentTarget),
         },

@@ -162,7 +162,7 @@ export class ReviewQueue {
         { type: "button", class: kind, "data-do": `bulk-${decision}`, onclick: (event) => this.decide(items(), decision, event.currentTarget) },
         t(word, { n: count(Math.min(chosen.length, BULK_MAX)) }),
       );
-    const words = { show: ["bulkShow", ""], pass: ["bulkPass", ""], hide: ["bulkHide", "quiet"] };
+    const words = { show: ["bulkShow", ""], pass: ["bulkPass", "quiet"], hide: ["bulkHide", "quiet"] };
     const all = el("button", { type: "button", class: "quiet", "data-do": "select-all", onclick: () => this.selectAll() }, t(chosen.length ? "selectNone" : "selectAll"));
     all.hidden = !this.rows.size;
     const buttons = chosen.length ? decisionsFor(this.state, this.mode).map((one) => act(one, ...words[one])) : [];
