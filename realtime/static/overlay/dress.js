@@ -3,7 +3,8 @@
 
 const root = document.documentElement;
 const UNITS_ACROSS = { landscape: 120, vertical: 50 };
-const CANVAS_RATIO_OFF_MAX = 0.12;
+const CANVAS_RATIO_OFF_MAX = 0.03;
+const CANVAS_PX_MIN = 450;
 const EDGE = 0.97;
 
 export function dress(widget, params, at = "bottom-left") {
@@ -35,7 +36,7 @@ export class Fit {
     if (this.params.size !== "auto") return this.params.size === "stage";
     const ratio = innerWidth / innerHeight;
     const canvas = this.params.layout === "vertical" ? 9 / 16 : 16 / 9;
-    return Math.abs(ratio / canvas - 1) <= CANVAS_RATIO_OFF_MAX;
+    return Math.abs(ratio / canvas - 1) <= CANVAS_RATIO_OFF_MAX && Math.min(innerWidth, innerHeight) >= CANVAS_PX_MIN;
   }
 
   measure() {

@@ -12,7 +12,12 @@ export class Painting {
 
   see(visible) {
     this.visible = visible;
-    if (visible) this.now();
+    if (visible) return this.now();
+    // What was about to be painted waits as long as everything after it.
+    clearTimeout(this.timer);
+    this.timer = null;
+    this.paintedAt = performance.now();
+    return this.soon();
   }
 
   soon() {
