@@ -255,5 +255,5 @@ async def test_five_thousand_payments_at_once_are_digested_a_bounded_tick_at_a_t
     assert await run_sql(database, "SELECT FROM alert_turns WHERE state <> 'TAKEN'") == []
     took_ms.sort()
     with capsys.disabled():
-        print(f" worst tick {took_ms[-1]:.0f} ms, p90 {took_ms[71]:.0f}, median {took_ms[40]:.0f}")
+        pass
     assert took_ms[-1] < 1_500

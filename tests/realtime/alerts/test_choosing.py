@@ -1,5 +1,6 @@
 """Who goes on air next, tried on thousands of nights that never touch a database."""
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -14,8 +15,8 @@ from realtime.alerts.choosing import (
     Next,
     Overflow,
     Pile,
-    Ruling,
     Rules,
+    Ruling,
     Waiting,
     choose,
     is_burst,
@@ -184,7 +185,7 @@ def test_every_night_adds_up(
         assert idle_for < 1_000
     assert fate == Counter(range(len(arrivals)))
     # Neither lane is passed over twice in a row while somebody waits in it.
-    for before, now in zip(lanes, lanes[1:], strict=False):
+    for before, now in itertools.pairwise(lanes):
         if before[0] == now[0]:
             assert not (now[1] and now[2])
 

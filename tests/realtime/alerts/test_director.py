@@ -54,7 +54,7 @@ class Night:
     async def set(self, group: str = "main", **fields: Any) -> None:
         await self.tick(0)
         columns = ", ".join(f"{name} = :{name}" for name in fields)
-        statement = f"UPDATE alert_groups SET {columns} WHERE name = :group"  # noqa: S608
+        statement = f"UPDATE alert_groups SET {columns} WHERE name = :group"
         await run_sql(self.database, statement, group=group, **fields)
 
     async def pay(self, *orders: Paid) -> list[str]:
