@@ -45,6 +45,9 @@ class _Held:
     cards: list[dict[str, Any]] = field(default_factory=list)
     steps: list[Row[Any]] = field(default_factory=list)
     pots: list[dict[str, Any]] = field(default_factory=list)
+    # What they were shown as, and of which row: nothing is made anew where nothing changed.
+    row: Row[Any] | None = None
+    states: States = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -70,13 +73,9 @@ class BoardBooks:
         states: States = {}
         for row in rows:
             held = self.held[row.id]
-            topic = f"stream/{row.id}"
-            states[f"{topic}/tonight"] = _tonight(row)
-            states[f"{topic}/board"] = board_state(row, held.cards, self.public_url)
-            states[f"{topic}/milestones"] = _milestones(row, held.steps, reached)
-            states[f"{topic}/matches"] = {"currency": row.currency, "items": held.pots}
-            if farmers.through(row.campaign_id) >= _seq(row):
-                states[f"{topic}/farmers"] = _farmers(row, held.cards, farmers)
+            if held.row != row:
+                held.row, held.states = row, _states(row, held, reached, farmers, self.public_url)
+            states |= held.states
         return states
 
     def _is_old(self, row: Row[Any]) -> bool:
@@ -172,6 +171,25 @@ def board_state(row: Any, cards: Sequence[Mapping[str, Any]], public_url: str) -
         "cards": list(cards),
         "shop_url": shop_url(public_url, row.id),
     }
+
+
+def _states(
+    row: Row[Any],
+    held: _Held,
+    reached: Mapping[str, datetime],
+    farmers: StreamBooks,
+    public_url: str,
+) -> States:
+    topic = f"stream/{row.id}"
+    states: States = {
+        f"{topic}/tonight": _tonight(row),
+        f"{topic}/board": board_state(row, held.cards, public_url),
+        f"{topic}/milestones": _milestones(row, held.steps, reached),
+        f"{topic}/matches": {"currency": row.currency, "items": held.pots},
+    }
+    if farmers.through(row.campaign_id) >= _seq(row):
+        states[f"{topic}/farmers"] = _farmers(row, held.cards, farmers)
+    return states
 
 
 def _seq(row: Row[Any]) -> int:
