@@ -26,6 +26,7 @@ import realtime.alerts.routes
 import realtime.board_routes
 import realtime.feed_routes
 import realtime.milestone_routes
+import realtime.moderation.routes
 import realtime.protocol_routes
 import realtime.routes
 import realtime.text_routes
@@ -113,6 +114,7 @@ def create_app(settings: Settings, leaving: asyncio.Event | None = None) -> ASGI
         realtime.alerts.routes,
         realtime.board_routes,
         realtime.milestone_routes,
+        realtime.moderation.routes,
         realtime.feed_routes,
         realtime.protocol_routes,
         realtime.text_routes,

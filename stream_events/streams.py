@@ -48,10 +48,10 @@ NEXT: Final = MappingProxyType(
 
 
 def may_see(caller: Caller, stream: Stream) -> bool:
-    """Whether a stream is the caller's own to see: operators see all, hosts and overlays theirs, nobody else any."""
+    """Whether a stream is the caller's own to see: operators see all, hosts and those of a stream theirs."""
     if caller.role is Role.HOST:
         return stream.host_id == caller.host_id
-    if caller.role is Role.OVERLAY:
+    if caller.role in (Role.OVERLAY, Role.MODERATOR):
         return stream.id == caller.stream_id
     return caller.role is Role.OPERATOR
 
