@@ -40,6 +40,7 @@ async def stage(watch: Watch) -> AsyncIterator[Backend]:
     """A backend with every topic in its first state."""
     async with serving(Backend(storefront=dict(FRONT))) as backend:
         backend.reply("GET", "me", (200, {"id": "prn_1", "role": "overlay", "stream_id": STREAM}))
+        backend.reply("POST", f"streams/{STREAM}/alerts/main/shown", (200, {"first": True}))
         await tell(backend, 1)
         watch.allowed.add(backend.base.removeprefix("http://"))
         yield backend

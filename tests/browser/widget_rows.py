@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from tests.browser import people
 from tests.browser.story import BOARD, MILESTONES, STOCK, TALLY, TOPICS, rfc3339
 
 
@@ -42,9 +43,23 @@ def closing_in(seconds: int) -> dict[str, Any]:
     return {"what": "closes", "at": rfc3339(time.time() + seconds)}
 
 
+def people_of(seen: int) -> dict[str, dict[str, Any]]:
+    """Return the topics about people; ``seen`` is what tells one state from the next."""
+    alert = people.on_air(f"air_{seen}", units=seen, ends_at=people.instant(120))
+    farmer = people.FARMERS["items"][0] | {"income_minor": 100_000 * seen}
+    first = people.LEADERS["stream"][0] | {"amount_minor": 1_000_000 * seen}
+    return {
+        "alerts/main": people.alerts(alert),
+        "names": people.NAMES | {"count": 3000 + seen},
+        "leaders": people.LEADERS | {"stream": [first, *people.LEADERS["stream"][1:]]},
+        "matches": {"currency": "CNY", "items": [people.pot(left_minor=10_000 * seen)]},
+        "farmers": people.FARMERS | {"items": [farmer]},
+    }
+
+
 def states_before() -> dict[str, dict[str, Any]]:
     """Return the first state of every topic."""
-    return TOPICS | {"board": BOARD | {"timer": closing_in(755)}}
+    return TOPICS | people_of(2) | {"board": BOARD | {"timer": closing_in(755)}}
 
 
 def states_after() -> dict[str, dict[str, Any]]:
@@ -53,12 +68,16 @@ def states_after() -> dict[str, dict[str, Any]]:
     gone = peanuts | {"left": 0, "reserved": 0, "sold": peanuts["total"]}
     sung, court, *steps = MILESTONES["items"]
     shop = {"shop_url": "https://nuts.example/", "timer": closing_in(1355)}
-    return TOPICS | {
-        "tally": TALLY | {"raised_minor": 5_000_000, "units": 9065, "orders": 3067},
-        "stock": STOCK | {"items": [gone, *others]},
-        "milestones": MILESTONES | {"items": [sung, court | {"missing": 1}, *steps]},
-        "board": BOARD | shop,
-    }
+    return (
+        TOPICS
+        | people_of(7)
+        | {
+            "tally": TALLY | {"raised_minor": 5_000_000, "units": 9065, "orders": 3067},
+            "stock": STOCK | {"items": [gone, *others]},
+            "milestones": MILESTONES | {"items": [sung, court | {"missing": 1}, *steps]},
+            "board": BOARD | shop,
+        }
+    )
 
 
 ROWS: tuple[Row, ...] = (
@@ -74,6 +93,11 @@ ROWS: tuple[Row, ...] = (
     Row("countdown", "12:", "22:"),
     Row("qr", "give.example/shop/str_peanuts", "nuts.example"),
     Row("health", "v1 ", "v2 ", where="[data-topic=tally]", back="v3 "),
+    Row("alerts", "bought 2 bags", "bought 7 bags", "?theme=day"),
+    Row("ticker", "3,002", "3,007"),
+    Row("leaderboard", "¥20,000", "¥70,000", "?theme=paper"),
+    Row("match", "¥200", "¥700"),
+    Row("farmer", "¥2,000.00", "¥7,000.00"),
     Row("all", "¥12,845.60", "¥50,000.00"),
     Row("all", "25%", "100%", "?layout=vertical&theme=day"),
 )

@@ -83,9 +83,10 @@ function write(show, alert, card) {
   const words = wordsOf(alert, card);
   if (show.words === words) return;
   show.words = words;
-  const body = alert.kind === "burst" ? burstParts(alert, card) : oneParts(alert, card);
+  const isBurst = alert.kind === "burst" || (alert.kind === "test" && alert.count > 1);
+  const body = isBurst ? burstParts(alert, card) : oneParts(alert, card);
   const mark = alert.kind === "test" && el("span", { class: "mark-test" }, t("test"));
-  show.node.dataset.kind = alert.kind === "test" && alert.count > 1 ? "burst" : alert.kind;
+  show.node.dataset.kind = alert.kind;
   const parts = [face(alert, card), el("div", { class: "words" }, ...body.filter(Boolean)), mark, el("i", { class: "life" })];
   show.node.replaceChildren(...parts.filter(Boolean));
 }
