@@ -1,5 +1,7 @@
 """What a host may put up, when, and what each refusal is called."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,10 +16,11 @@ import inventory.routes
 import stream_events.routes
 from inventory.offers import Catalogue
 from realtime import board_routes, milestone_routes
-from realtime.announcer import Known, tick_once
+from realtime.announcer import Known, run_announcer, tick_once
 from stream_events.database import Database
 from tests.factories import Sale, make_product
-from tests.realtime.announced import run_sql, sell, topics
+from tests.realtime.announced import Listener, run_sql, sell, topics
+from tests.realtime.conftest import until
 
 STATES = ("draft", "scheduled", "live", "ended", "settled")
 
@@ -232,6 +235,24 @@ async def test_a_pin_is_on_the_board_a_tick_later(
     assert await tick_once(database, redis, known) == 1
     board = (await topics(database))[f"stream/{sale.stream_id}/board"].state
     assert board["pinned_sku"] == sale.sku
+
+
+async def test_a_pin_reaches_screens_in_less_than_four_tenths_of_a_second(
+    desk: Desk, sale: Sale, database: Database, redis: Redis, bus: Listener
+) -> None:
+    stop, topic = asyncio.Event(), f"stream/{sale.stream_id}/board"
+    loop = asyncio.create_task(run_announcer(database, redis, stop))
+    await until(lambda: bool(bus.of(topic)))
+    took_s = []
+    for sku in (sale.sku, None, sale.sku):
+        frames, started = len(bus.of(topic)), time.monotonic()
+        await desk("PATCH board", {"pinned_sku": sku})
+        await until(lambda frames=frames: len(bus.of(topic)) > frames)
+        took_s.append(time.monotonic() - started)
+        assert bus.of(topic)[-1]["state"]["pinned_sku"] == sku
+    stop.set()
+    await loop
+    assert min(took_s) < 0.4, took_s  # the rest is how busy this machine is
 
 
 async def test_a_scheduled_stream_whose_board_changed_is_as_hot_as_a_live_one(
