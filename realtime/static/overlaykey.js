@@ -64,7 +64,7 @@ export class OverlayKey {
   async find() {
     const query = `role=overlay&stream_id=${encodeURIComponent(this.stream.id)}&limit=100`;
     const { items } = await untilKnown(() => this.api("GET", `/principals?${query}`));
-    this.principal = items.find((one) => !one.disabled_at) ?? null;
+    this.principal = items.find((one) => one.role === "overlay" && !one.disabled_at) ?? null;
     this.paint();
   }
 

@@ -108,7 +108,13 @@ FLAGGED = written(
 QUEUE: list[dict[str, Any]] = [
     written("ord_1", f"Li Na {HOSTILE}", f"Play well, children! {HOSTILE}"),
     FLAGGED,
-    written("ord_3", "陈静", "孩子们加油！", dedication="凉山的孩子们", claimed_by="Mei"),
+    written(
+        "ord_3",
+        "陈静",
+        "孩子们加油！",
+        dedication="凉山的孩子们",
+        claimed_by={"id": "prn_5", "name": "Mei"},
+    ),
 ]
 READING: list[dict[str, Any]] = [
     written("ord_7", "Grandma Wu", f"I sold peanuts here in 1962. {HOSTILE}", reading_s=9),

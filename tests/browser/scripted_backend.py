@@ -27,6 +27,7 @@ from tests.browser.story import OPTIONS, ORDER
 STREAM = "str_peanuts"
 EPOCH = 1_700_000_000_000
 
+RULES = {"mode": "one_pass", "blocked": [], "allowed": [], "message_graphemes_max": 200}
 STRIPE_JS = """
 window.Stripe = () => ({
   elements: (options) => {
@@ -204,6 +205,7 @@ def _answer(backend: Backend, method: str, path: str, body: Any) -> Reply:
         ("GET", f"orders/{ORDER}/refund-requests"): (200, {"items": [], "next": None}),
         ("GET", f"streams/{STREAM}/refund-requests"): (200, {"items": [], "next": None}),
         ("GET", f"streams/{STREAM}/review"): (200, {"items": [], "next": None}),
+        ("GET", f"streams/{STREAM}/moderation"): (200, RULES),
         ("GET", f"streams/{STREAM}/reading"): (200, {"items": [], "next": None}),
         ("GET", f"streams/{STREAM}/rehearsal"): (200, {"of_stream_id": None}),
     }

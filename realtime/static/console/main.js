@@ -25,6 +25,7 @@ import { ProofPanel } from "./proof.js";
 import { QuickBar } from "./quickbar.js";
 import { ReadingPanel } from "./reading.js";
 import { RehearsalPanel } from "./rehearsal.js";
+import { RulesPanel } from "./rules.js";
 import { Sections } from "./sections.js";
 import { Shortcuts } from "./shortcuts.js";
 import { TonightPanel } from "./tonight.js";
@@ -78,6 +79,7 @@ function panelsOf(desk) {
     money: new MoneyDesk(desk),
     overlay: new OverlayKey(stream, api, act),
     moderators: new ModeratorsPanel(desk),
+    rules: new RulesPanel(desk),
     rehearsal: new RehearsalPanel(desk, view.streams),
   };
 }
@@ -90,7 +92,7 @@ function sectionsOf(panels) {
     alerts: nodes("alerts", "proof"),
     words: nodes("reading", "review"),
     money: nodes("money"),
-    setup: nodes("overlay", "moderators", "rehearsal"),
+    setup: nodes("overlay", "moderators", "rules", "rehearsal"),
   });
 }
 

@@ -6,7 +6,8 @@ import { clock } from "../i18n.js";
 import { money } from "../money.js";
 import { t } from "./words.js";
 
-const KINDS = new Set(["blocked", "link", "phone"]);
+const KINDS = new Set(["blocked", "long", "link", "email", "phone"]);
+const FILTER = "filter";
 
 // The text with each flagged word marked. A word that was only found after folding is not in it as such: then the
 // flag's own words below tell.
@@ -19,13 +20,12 @@ export function marked(text, words) {
   return [...before, el("mark", {}, word), ...marked(text.slice(at + word.length), words)];
 }
 
-// who: a name, or somebody whose name is not known here.
-export function nameOf(who) {
-  return (typeof who === "string" ? who : who?.name) || t("somebody");
+function nameOf(who) {
+  return who.id === FILTER ? t("filter") : who.name;
 }
 
 export class ReviewItem {
-  // queue: { decide(item, decision, button), claim(item), select(), mine(who) }
+  // queue: { decide(item, decision, button), claim(item), select(), mine(who), wordOf(decision) }
   constructor(item, decisions, queue) {
     this.item = item;
     const wordsOf = (field) => item.flags.filter((flag) => flag.field === field).map((flag) => flag.word);
@@ -34,7 +34,7 @@ export class ReviewItem {
     this.waits = el("span", { class: "soft small num" });
     const name = el("bdi", { class: "who" }, ...(item.name ? shown("name") : [t("anonymous")]));
     const amount = el("b", { class: "num" }, money(item.amount_minor, item.currency));
-    const flags = item.flags.map((flag) => el("span", { class: "flag" }, t(KINDS.has(flag.kind) ? flag.kind : "flag", { word: flag.word })));
+    const flags = item.flags.map((flag) => el("span", { class: "flag" }, t(`flag_${KINDS.has(flag.kind) ? flag.kind : "other"}`, { word: flag.word })));
     const claimed = item.claimed_by && !queue.mine(item.claimed_by);
     const notes = [
       claimed ? t("looking", { who: nameOf(item.claimed_by) }) : null,
@@ -46,11 +46,11 @@ export class ReviewItem {
         "button",
         {
           type: "button",
-          class: decision === "show" ? "" : "quiet",
+          class: decision === decisions[0] && decision !== "hide" ? "" : "quiet",
           "data-do": decision,
           onclick: (event) => queue.decide([item], decision, event.currentTarget),
         },
-        t(decision),
+        queue.wordOf(decision),
       ),
     );
     this.node = el(

@@ -1,7 +1,7 @@
 // The moderators' page: one stream's review, for a phone in one hand, opened by a link with a key of its own.
 
 import { Refusal, call, untilKnown } from "../api.js";
-import { act, sayNear, sendOnce } from "../console/act.js";
+import { act } from "../console/act.js";
 import { Shortcuts } from "../console/shortcuts.js";
 import { el, find } from "../dom.js";
 import { keyForm } from "../keyform.js";
@@ -46,8 +46,7 @@ async function enter(key) {
   if (!id) return ask(true);
   leave.hidden = false;
   const path = (rest = "") => `/streams/${encodeURIComponent(id)}${rest}`;
-  const once = (to, body) => sendOnce(api, to, body);
-  const queue = new ReviewQueue({ me, api, path, act, once, say: sayNear });
+  const queue = new ReviewQueue({ me, api, path, act });
   view.shortcuts = new Shortcuts(queue.keys()).start();
   show(el("p", { class: "soft" }, t("text")), queue.node, el("p", { class: "keys-row" }, view.shortcuts.button()));
   const topics = [`stream/${id}/review`];

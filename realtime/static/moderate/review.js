@@ -16,21 +16,28 @@ const trouble = translator({
   unknown: ["The list could not be read just now; it is tried again.", "暂时无法读取列表，正在重试。"],
 });
 
-// What may be decided about a text in a state; mode is null where the server does not say.
-function decisionsFor(state, mode) {
-  if (state === "pending") return { two_pass: ["pass", "hide"] }[mode] ?? (mode ? ["show", "hide"] : ["show", "pass", "hide"]);
-  if (state === "passed") return ["show", "hide"];
-  return state === "shown" ? ["hide"] : ["show"];
+const REFUSED = new Set(["changed", "withdrawn", "returned", "host_only", "blocked", "second_person"]);
+const DISPLAYS = new Set(["SHOWN", "PASSED", "HIDDEN"]);
+
+// What may be decided about a text in a state. A moderator lets pass, and the rules say what that makes of it; the
+// host shows at once, or counts as one of two people where two are asked for.
+function decisionsFor(state, { isStaff, mode }) {
+  if (state === "shown") return ["hide"];
+  if (state === "hidden") return isStaff ? ["show"] : [];
+  if (!isStaff) return ["pass", "hide"];
+  return state === "pending" && mode === "two_pass" ? ["show", "pass", "hide"] : ["show", "hide"];
 }
 
-function refusalText(code) {
-  return { two_people: t("two"), same_person: t("two"), host_only: t("host"), forbidden: t("host"), not_passed: t("notAllowed") }[code] ?? t("stale");
+function outcomeText({ display, refused }) {
+  if (refused) return t(REFUSED.has(refused) ? refused : "changed");
+  return t(DISPLAYS.has(display) ? display : "changed");
 }
 
 export class ReviewQueue {
-  // desk: { me, api, path(rest), act(button, work, doneText), say(button, text, bad) }
+  // desk: { me, api, path(rest), act(button, work, doneText) }
   constructor(desk) {
-    Object.assign(this, { desk, state: "pending", rows: new Map(), mode: null, cursor: null, at: null });
+    Object.assign(this, { desk, state: "pending", rows: new Map(), mode: null, cursor: null });
+    this.isStaff = desk.me.role !== "moderator";
     this.badge = el("span", { class: "badge num", id: "to-review", "aria-live": "polite" });
     this.tabs = STATES.map((state) => {
       const choose = () => this.choose(state);
@@ -68,8 +75,12 @@ export class ReviewQueue {
   }
 
   mine(who) {
-    const { id, name } = this.desk.me;
-    return who === id || who?.id === id || (typeof who === "string" && who === name);
+    return who.id === this.desk.me.id;
+  }
+
+  // What a decision is called on its button.
+  wordOf(decision) {
+    return t(decision === "pass" && !this.isStaff ? "approve" : decision);
   }
 
   choose(state) {
@@ -89,6 +100,7 @@ export class ReviewQueue {
     this.again = null;
     this.cursor = null;
     try {
+      if (this.isStaff) this.mode = (await this.desk.api("GET", this.desk.path("/moderation"))).mode;
       await this.read();
     } catch (error) {
       if (!(error instanceof Refusal) && !(error instanceof Unknown)) throw error;
@@ -102,7 +114,6 @@ export class ReviewQueue {
     const query = from ? `&cursor=${encodeURIComponent(from)}` : "";
     const answer = await this.desk.api("GET", this.desk.path(`/review?state=${state}&limit=50${query}`));
     if (state !== this.state) return;
-    this.mode = answer.mode ?? this.mode;
     this.cursor = answer.next ?? null;
     this.more.hidden = !this.cursor;
     this.show(answer.items, !from);
@@ -116,7 +127,7 @@ export class ReviewQueue {
       const known = this.rows.get(item.order_id);
       const key = JSON.stringify([item, this.mode]);
       if (known?.key === key) return;
-      const row = new ReviewItem(item, decisionsFor(this.state, this.mode), this);
+      const row = new ReviewItem(item, decisionsFor(this.state, this), this);
       row.key = key;
       row.box.checked = known?.box.checked ?? false;
       const had = known?.node.contains(document.activeElement);
@@ -141,12 +152,12 @@ export class ReviewQueue {
 
   async decide(items, decision, button) {
     const decisions = items.map(({ order_id: id, revision }) => ({ order_id: id, revision, decision }));
-    const send = () => this.desk.once(this.desk.path("/review"), { decisions });
-    const done = (answer) => {
-      const refused = (answer.items ?? []).filter((one) => one.refused);
-      if (!refused.length) return items.length === 1 ? t(`said_${decision}`) : t("bulkDone", { n: count(items.length) });
-      if (items.length === 1) return refusalText(refused[0].refused.code ?? refused[0].refused);
-      return t("bulkSome", { n: count(items.length - refused.length), m: count(refused.length) });
+    const send = () => this.desk.api("POST", this.desk.path("/review"), { decisions });
+    const done = ({ outcomes }) => {
+      if (outcomes.length === 1) return outcomeText(outcomes[0]);
+      const refused = outcomes.filter((one) => one.refused).length;
+      const n = count(outcomes.length - refused);
+      return refused ? t("bulkSome", { n, m: count(refused) }) : t("bulkDone", { n });
     };
     const answer = await this.desk.act(button, send, done);
     if (answer) await this.look();
@@ -156,16 +167,15 @@ export class ReviewQueue {
     const chosen = [...this.rows.values()].filter((row) => row.box.checked);
     const n = count(chosen.length);
     const items = () => chosen.slice(0, BULK_MAX).map((row) => row.item);
-    const act = (decision, word, kind) =>
+    const act = (decision) =>
       el(
         "button",
-        { type: "button", class: kind, "data-do": `bulk-${decision}`, onclick: (event) => this.decide(items(), decision, event.currentTarget) },
-        t(word, { n: count(Math.min(chosen.length, BULK_MAX)) }),
+        { type: "button", class: decision === "hide" ? "quiet" : "", "data-do": `bulk-${decision}`, onclick: (event) => this.decide(items(), decision, event.currentTarget) },
+        `${this.wordOf(decision)} (${count(Math.min(chosen.length, BULK_MAX))})`,
       );
-    const words = { show: ["bulkShow", ""], pass: ["bulkPass", "quiet"], hide: ["bulkHide", "quiet"] };
     const all = el("button", { type: "button", class: "quiet", "data-do": "select-all", onclick: () => this.selectAll() }, t(chosen.length ? "selectNone" : "selectAll"));
     all.hidden = !this.rows.size;
-    const buttons = chosen.length ? decisionsFor(this.state, this.mode).map((one) => act(one, ...words[one])) : [];
+    const buttons = chosen.length ? decisionsFor(this.state, this).map(act) : [];
     this.bulk.replaceChildren(all, ...(chosen.length ? [el("span", { class: "soft num" }, t("selected", { n }))] : []), ...buttons);
   }
 
@@ -210,8 +220,8 @@ export class ReviewQueue {
     return {
       j: () => this.move(1),
       k: () => this.move(-1),
-      a: of("show"),
-      p: of("pass"),
+      a: of(this.isStaff ? "show" : "pass"),
+      ...(this.isStaff ? { p: of("pass") } : {}),
       d: of("hide"),
       x: () => this.rows.get(this.current)?.box ?? null,
     };
