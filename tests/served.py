@@ -112,6 +112,7 @@ async def _furnished(
         "match_id": new_id("mat"),
         "account": f"farmer/{sale.farmer_id}",
         "sku": sale.sku,
+        "group": "main",
     }
     owned = ("campaign_id", "host_id", "farmer_id", "beneficiary_id", "stream_id", "product_id")
     ids |= {name: getattr(sale, name) for name in owned}
