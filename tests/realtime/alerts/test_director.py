@@ -6,9 +6,12 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
+from orders.ledger.post import REFUND
+from realtime import announcer
 from realtime.alerts.airing import mark_shown
 from realtime.alerts.director import Round, tick_once
 from realtime.alerts.tables import Airing
+from realtime.alerts.waiting import drop_late
 from realtime.shapes import Alerts
 from realtime.topics import read_states
 from stream_events.database import Database
@@ -22,6 +25,7 @@ from tests.realtime.alerts.paid import (
     run_sql,
     turns,
 )
+from tests.realtime.announced import sell
 
 
 class Night:
@@ -340,16 +344,14 @@ async def test_the_night_goes_on_while_one_group_is_broken(
         "INSERT INTO alert_groups (stream_id, name) VALUES (:stream, 'a-broken-one')",
         stream=night.sale.stream_id,
     )
-    from realtime.alerts import director  # noqa: PLC0415 - only here is it broken
-
-    sound = director.drop_late
+    sound = drop_late
 
     async def broken(sql: Any, scope: Any) -> None:
         if scope["group"] == "a-broken-one":
             raise RuntimeError("planted")
         await sound(sql, scope)
 
-    monkeypatch.setattr(director, "drop_late", broken)
+    monkeypatch.setattr("realtime.alerts.director.drop_late", broken)
     await night.pay(Paid(after(1)))
     await night.tick(1)
     assert await night.on_air("main") is not None
@@ -377,3 +379,18 @@ async def test_what_was_paid_long_before_the_first_director_is_no_news(night: Ni
     (mark,) = await run_sql(night.database, "SELECT seq FROM alert_marks")
     assert mark.seq == 6
     assert len(await turns(night.database)) == 1
+
+
+async def test_what_settlement_posts_and_the_sealer_seals_is_on_air_and_a_refund_is_not(
+    night: Night, database: Database, redis: Redis, sale: Sale
+) -> None:
+    order_id = await sell(database, sale, 2)
+    await announcer.tick_once(database, redis, announcer.Known())
+    await tick_once(database, redis, night.round)
+    on_air = await night.on_air()
+    assert (on_air.kind, on_air.units, on_air.amount_minor) == ("order", 2, 5980)
+    await sell(database, sale, 2, REFUND, order_id=order_id)
+    await sell(database, sale, 1, REFUND)
+    await announcer.tick_once(database, redis, announcer.Known())
+    await tick_once(database, redis, night.round)
+    assert [turn.order_id for turn in await turns(database)] == [order_id]

@@ -20,7 +20,7 @@ from stream_events.database import Database
 from tests.factories import Sale
 from tests.realtime.alerts.paid import Paid, after, judge, pay, run_sql
 
-GROUPS = {
+GROUPS: dict[str, dict[str, Any]] = {
     "main": {"hold_s": 20, "hold_said_s": 60, "large_minor": 50_000, "show_ms": 3_000},
     "small": {"hold_s": 8, "hold_said_s": 30, "min_minor": 200, "waiting_max": 4, "show_ms": 2_000},
     "plain": {"hold_s": 30, "hold_said_s": 40, "compress": "off", "waiting_max": 12},
