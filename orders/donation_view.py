@@ -4,10 +4,11 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.ledger.post import DONATION_KINDS
+from orders.ledger.tables import LedgerEntry, LedgerTransaction, Seal
 from orders.lifecycle import OrderState, donation_state
 from orders.order_view import show_orders
 from orders.schemas import DonationOut, ReceiptOut
-from orders.tables import Dispute, LedgerEntry, LedgerTransaction, Order, Seal
+from orders.tables import Dispute, Order
 
 
 async def show_donation(

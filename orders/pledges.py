@@ -17,8 +17,8 @@ from orders.giving_tables import Pledge
 from orders.ledger import accounts
 from orders.ledger.accrual import PLEDGES_PER_CAMPAIGN_MAX
 from orders.ledger.seal import lock_head
+from orders.ledger.tables import Tally
 from orders.requests import small_router
-from orders.tables import Tally
 from stream_events.access import Caller, Role, allow
 from stream_events.errors import Problem, not_found, problems
 from stream_events.idempotency import IdempotencyKey, once

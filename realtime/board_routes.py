@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory.tables import Offer
 from inventory.views import catalogue_of
+from orders.ledger.tables import Tally
 from orders.requests import SmallRoute, links_of
-from orders.tables import Tally
 from realtime.board_schemas import BoardAnswer, BoardChange, FloorAnswer, NewTimer
 from realtime.board_states import board_state, read_cards
 from realtime.board_tables import Board

@@ -10,8 +10,8 @@ from fastapi.responses import Response
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from orders.ledger.tables import Tally
 from orders.requests import SmallRoute
-from orders.tables import Tally
 from realtime.board_schemas import (
     Ladder,
     MilestoneAnswer,

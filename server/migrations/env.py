@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 import inventory.tables  # noqa: F401 - imported, like the others, for the tables they declare
 import orders.giving_tables
+import orders.ledger.tables
 import orders.mail.tables
 import orders.payments.tables
 import orders.tables  # noqa: F401

@@ -7,11 +7,8 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import APIRouter
-from redis.asyncio import Redis
 from sqlalchemy import text
 
-from orders.payments.card_testing import CardTesting
-from orders.payments.checkout_declines import CheckoutDeclines
 from orders.payments.checkout_mode import Buyer, open_checkout
 from orders.payments.reconciler import Reconciler
 from orders.payments.stripe_gateway import StripeGateway
@@ -103,33 +100,6 @@ async def test_a_declined_card_leaves_the_page_open_for_another(
     await settle_all(counter, reconciler)
     assert await counter.state(order_id) == "PAID"
     assert await counter.intents(order_id) == ["succeeded"]
-
-
-async def test_three_declined_cards_close_the_page_and_count_for_whoever_opened_it(
-    page: Page, counter: Counter, reconciler: Reconciler, redis: Redis, signer: Signer
-) -> None:
-    testing = CardTesting(redis, signer)
-    counter.declines = CheckoutDeclines(
-        counter.database, counter.sandbox.gateway, counter.pace, testing
-    )
-    order_id = await counter.offered()
-    url = await page.opened(order_id)
-    who = testing.presented(counter.sale.shopper_id, "127.0.0.1")
-    for tries in (1, 2, 3):
-        assert await page.sessions(order_id) == ["open"]
-        await page.pay(url, DECLINED)
-        await settle_all(counter, reconciler)
-        # Hearing of the same declines again counts nothing twice.
-        await counter.rows("UPDATE stripe_events SET state = 'NEW', done_at = NULL RETURNING 1")
-        await settle_all(counter, reconciler)
-        seen = await testing.look(who)
-        assert (seen.session_declines, seen.address_declines) == (tries, tries)
-        assert [row[2] for row in await counter.attempts(order_id)] == [tries]
-    assert await page.sessions(order_id) == ["expired"]
-    assert await counter.attempts(order_id) == [(1, "CANCELED", 3)]
-    assert await page.open(order_id) == (409, "no_tries_left")
-    assert (await page.by_our_page(order_id))[0] in {200, 409}
-    assert await counter.intents(order_id) == ["canceled"]
 
 
 async def test_the_two_ways_exclude_each_other(page: Page, counter: Counter) -> None:
