@@ -23,6 +23,8 @@ from tests.browser.widget_rows import ROWS, Row, states_after, states_before
 pytestmark = pytest.mark.browser
 
 KEY = "se_overlay_key"
+# Those that stay on a phone's stage for the whole stream.
+ON_A_PHONE = ("all", "countdown", "goal", "milestones", "product", "qr", "stock", "tally")
 NONSENSE = ("undefined", "NaN", "null", "[object")
 # What is on the screen, in words and on reels, once the card is shown.
 READ = """([where, text]) => {
@@ -144,14 +146,43 @@ async def test_a_whole_scene_through_a_night(scene: Scene, stage: Backend, watch
     assert watch.verdict() == []
 
 
+async def test_stands_inside_a_phones_stage(browser: Browser, stage: Backend, watch: Watch) -> None:
+    context = await browser.new_context(viewport={"width": 540, "height": 960}, locale="zh-CN")
+    watch.contexts.append(context)
+
+    async def stands(widget: str) -> None:
+        page = await context.new_page()
+        watch.follow(page)
+        query = "?layout=vertical&theme=paper"
+        await page.goto(f"{stage.base}/overlay/{widget}{query}#{KEY}")
+        await page.locator("#card[data-state=shown]").wait_for()
+        await look(Row(widget, "", "", query), page)
+        # Below are the comments and the buttons of the phone's own stream.
+        box = await page.locator("#card").bounding_box()
+        assert box is not None
+        assert box["y"] >= 960 * 0.11
+        assert box["y"] + box["height"] <= 960 * 0.77
+
+    await together(stands(widget) for widget in ON_A_PHONE)
+
+
 async def look(row: Row, page: Page) -> None:
     """Keep a picture of a widget, inside the source and with nothing but its card painted."""
     background = "getComputedStyle(document.body).backgroundColor"
     assert await page.evaluate(background) == "rgba(0, 0, 0, 0)", row.name
-    box = await page.locator("#card").bounding_box()
-    assert box is not None, row.name
-    assert min(box["x"], box["y"]) >= 0, (row.name, box)
-    assert box["x"] + box["width"] <= 961, (row.name, box)
-    assert box["y"] + box["height"] <= 541, (row.name, box)
+    size = page.viewport_size
+    # Whatever is painted inside the card counts: a part that sticks out of it would be cut off by the source.
+    edges = await page.evaluate(
+        """() => [...document.querySelectorAll("#card, #plate *:not(.reel, .fill, i, .reel *)")]
+            .filter((node) => node.checkVisibility?.() ?? true)
+            .map((node) => node.getBoundingClientRect())
+            .filter((box) => box.width && box.height)
+            .map((box) => [box.left, box.top, box.right, box.bottom])"""
+    )
+    assert size is not None
+    assert min(edge[0] for edge in edges) >= 0, row.name
+    assert min(edge[1] for edge in edges) >= 0, row.name
+    assert max(edge[2] for edge in edges) <= size["width"] + 1, row.name
+    assert max(edge[3] for edge in edges) <= size["height"] + 1, row.name
     await put_on_stage(page)
     await page.screenshot(path=shot(f"widget-{row.name}"))

@@ -7,11 +7,11 @@ const CANVAS_RATIO_OFF_MAX = 0.03;
 const CANVAS_PX_MIN = 450;
 const EDGE = 0.97;
 
-export function dress(widget, params, at = "bottom-left") {
+export function dress(widget, params, { at = "bottom-left", upright = "top" }) {
   root.dataset.widget = widget;
   root.dataset.theme = params.theme;
   root.dataset.layout = params.layout;
-  root.dataset.at = params.at !== "auto" ? params.at : params.layout === "vertical" ? "top" : at;
+  root.dataset.at = params.at !== "auto" ? params.at : params.layout === "vertical" ? upright : at;
   root.dataset.plate = ["plate", "none"].includes(params.bg) ? params.bg : "own";
   root.dir = params.dir;
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches ? "reduced" : "on";

@@ -5,7 +5,8 @@
 //   export default {
 //     parts: ["tally"],            what it watches, or (params) => [...]; "campaign" is the campaign's tally
 //     options: { max: whole(…) },  parameters of its own, by the rules of parameters.js
-//     at: "bottom-left",           where it stands on a landscape stage; on a vertical one at the top
+//     at: "bottom-left",           where it stands on a landscape stage
+//     upright: "top",              and on a vertical one
 //     bare: true,                  it stands without a plate around it
 //     styled: true,                widgets/{name}.css is loaded as well
 //     make(ctx) → node,            build it once
@@ -180,7 +181,7 @@ async function start() {
   const { default: widget } = await import(`./widgets/${name}.js`);
   if (widget.styled) addSheet();
   const { values: params, ignored } = readParameters(location.search, widget.options);
-  dress(name, params, widget.at);
+  dress(name, params, widget);
   const ctx = context(params, ignored);
   const parts = typeof widget.parts === "function" ? widget.parts(params) : widget.parts;
   const node = widget.make(ctx);

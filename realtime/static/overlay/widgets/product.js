@@ -71,6 +71,7 @@ function paintCard(node, card, currency) {
 
 export default {
   parts: ["board", "stock", "status"],
+  upright: "bottom",
   options: {
     sku: pattern("current", /^[A-Za-z0-9._-]{1,64}$/, "current | SKU"),
     qr: flag(true),

@@ -21,6 +21,7 @@ function spoken(address) {
 export default {
   parts: ["board"],
   at: "bottom-right",
+  upright: "bottom",
   options: { text: flag(true) },
   ready: ({ board }) => Boolean(board?.shop_url),
 
