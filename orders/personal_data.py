@@ -200,14 +200,16 @@ async def orders_of(sql: AsyncSession, shopper_id: str, after: str = "") -> list
 
 
 async def retain_once(database: Database, days: int, *, rows_max: int = RETAINED_MAX) -> int:
-    """Delete the contacts and letters whose time is over, a batch of each; return how many."""
+    """Delete the contacts, messages, reasons and letters whose time is over, a batch of each; return how many."""
     given = {"days": days, "rows_max": rows_max}
+    gone: dict[str, int] = {}
     async with database.begin() as sql:
-        contacts: Any = await sql.execute(_OLD_CONTACTS, given)
-        letters: Any = await sql.execute(_OLD_LETTERS, given)
-    if contacts.rowcount or letters.rowcount:
-        log.info("retention", contacts=contacts.rowcount, letters=letters.rowcount)
-    return int(contacts.rowcount + letters.rowcount)
+        for kind, statement in _OLD.items():
+            done: Any = await sql.execute(statement, given)
+            gone[kind] = int(done.rowcount)
+    if any(gone.values()):
+        log.info("retention", **gone)
+    return sum(gone.values())
 
 
 async def run_retention(database: Database, stop: asyncio.Event, *, days: int) -> None:
@@ -239,15 +241,34 @@ SELECT (SELECT count(*) FROM order_contacts WHERE order_id = :order) AS contacts
        (SELECT count(*) FROM order_salts WHERE order_id = :order) AS salts
 """)
 # Goods: days after they were delivered. What ended without goods, and gifts: days after that.
-_OLD_CONTACTS = text("""
-DELETE FROM order_contacts WHERE order_id IN (
-    SELECT c.order_id FROM order_contacts c JOIN orders o ON o.id = c.order_id
-    WHERE coalesce(
+_OVER: Final = """
+    coalesce(
         o.delivered_at,
         CASE WHEN o.state IN ('EXPIRED', 'CANCELLED', 'REFUNDED')
                OR o.kind = 'gift' AND o.state IN ('PAID', 'PART_REFUNDED')
              THEN o.state_at END
     ) < now() - make_interval(days => :days)
+"""
+_OLD_CONTACTS = text(f"""
+DELETE FROM order_contacts WHERE order_id IN (
+    SELECT c.order_id FROM order_contacts c JOIN orders o ON o.id = c.order_id
+    WHERE {_OVER}
+    LIMIT :rows_max
+)
+""")
+# Names too: a stream that is over thanks nobody for ever.
+_OLD_MESSAGES = text(f"""
+DELETE FROM order_messages WHERE order_id IN (
+    SELECT m.order_id FROM order_messages m JOIN orders o ON o.id = m.order_id
+    WHERE {_OVER}
+    LIMIT :rows_max
+)
+""")
+# A request that is still open keeps its words until somebody has decided.
+_OLD_REASONS = text(f"""
+UPDATE refund_requests SET reason = NULL WHERE id IN (
+    SELECT r.id FROM refund_requests r JOIN orders o ON o.id = r.order_id
+    WHERE r.reason IS NOT NULL AND r.state <> 'OPEN' AND {_OVER}
     LIMIT :rows_max
 )
 """)
@@ -258,3 +279,9 @@ DELETE FROM mailbox_letters WHERE id IN (
     ORDER BY id LIMIT :rows_max
 )
 """)
+_OLD: Final = {
+    "contacts": _OLD_CONTACTS,
+    "messages": _OLD_MESSAGES,
+    "refund_reasons": _OLD_REASONS,
+    "letters": _OLD_LETTERS,
+}
