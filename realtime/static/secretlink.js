@@ -21,7 +21,7 @@ export class SecretLink {
     this.turn = el("button", { type: "button", class: "quiet", "data-do": "reveal", onclick: () => this.toggle() });
     const copy = el("button", { type: "button", "data-do": "copy", onclick: () => this.copy() }, t("copy"));
     this.buttons = el("div", { class: "buttons" }, this.turn, copy);
-    this.node = el("div", { hidden: true }, this.text, this.buttons);
+    this.node = el("div", { hidden: true });
   }
 
   hold(url) {
@@ -31,7 +31,8 @@ export class SecretLink {
   }
 
   paint() {
-    this.node.hidden = !this.url;
+    this.node.hidden = false;
+    this.node.replaceChildren(this.text, this.buttons);
     say(this.text, this.revealed ? this.url : t("hidden"));
     say(this.turn, t(this.revealed ? "hide" : "reveal"));
     this.turn.dataset.do = this.revealed ? "hide" : "reveal";

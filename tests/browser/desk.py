@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.browser.people import BOARD, alerts, instant, on_air, pot, tell
-from tests.browser.scripted_backend import Backend
+from tests.browser.scripted_backend import Backend, Reply
 from tests.browser.story import CAMPAIGN, FRONT, STREAM, TALLY
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
@@ -146,7 +146,7 @@ async def set_the_desk(backend: Backend, state: str = "live") -> str:
     backend.reply("GET", f"{PATH}/offers", (200, {"items": [TERMS], "next": None}))
     backend.reply("GET", f"{PATH}/review", (200, {"items": QUEUE, "next": None}))
     backend.reply("GET", f"{PATH}/reading", (200, {"items": READING, "next": None}))
-    nothing = (200, {"items": [], "next": None})
+    nothing: Reply = (200, {"items": [], "next": None})
     backend.reply("GET", f"campaigns/{CAMPAIGN}/matches", nothing)
     backend.reply("GET", f"{PATH}/airings", nothing)
     await tell(backend, "tonight", **TONIGHT)
