@@ -4,8 +4,10 @@ It is apart from ``realtime.gateway`` because the socket core must not know SQL,
 """
 
 import asyncio
+import resource
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -27,6 +29,7 @@ log = structlog.get_logger(__name__)
 REPORT_S: Final = 2.0
 PULSE_S: Final = 1.0
 SILENT_S_MAX: Final = 5.0
+DESCRIPTORS_SPARE: Final = 100
 
 
 async def run_gateway(
@@ -54,7 +57,7 @@ async def run_gateway(
         hub,
         lambda ticket: read_ticket(signer, ticket),
         build=build,
-        limits=limits,
+        limits=_within_descriptors(limits or GatewayLimits()),
         is_live=pulse.beats,
     )
     feed = Feed(hub, database, bus, gateway.revoke)
@@ -84,6 +87,17 @@ async def run_gateway(
     finally:
         await bus.aclose()
         await database.close()
+
+
+def _within_descriptors(limits: GatewayLimits) -> GatewayLimits:
+    """Let this process open a socket for each viewer, or let in no more viewers than it can: the rest are told so."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.connections_max + DESCRIPTORS_SPARE
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return limits
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return replace(limits, connections_max=allowed - DESCRIPTORS_SPARE)
 
 
 async def _first(event: asyncio.Event, stop: asyncio.Event) -> bool:

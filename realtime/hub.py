@@ -1,6 +1,9 @@
 """The newest frame of every topic, and who watches it: the part of the gateway that must be fast and never wait.
 
-A frame is written as ready-made bytes to the transports of connections that ``websockets`` opened and keeps alive.
+A frame is written as ready-made bytes to connections that ``websockets`` opened and keeps alive: straight to the sockets
+of those whose transports are at rest, which costs half of going through them, and through the transport to the others.
+A socket is ready from a moment at which its transport held nothing until anybody writes to the transport, or it ends;
+``ViewerConnection`` tells of both before they happen, so bytes never overtake each other or go to a stranger.
 Whoever has not drained what was written before gets nothing more put on its pile: it is marked, and when it drains
 it gets the newest state of what it missed, because states are absolute and the ones between have no value. So
 no viewer costs more memory than one full buffer, and none is ever waited for.
@@ -9,6 +12,7 @@ Viewers of the same topics form a group, so that all topics changed in one tick 
 """
 
 import asyncio
+import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -26,10 +30,22 @@ _NOTHING: Final[Mapping[str, tuple[int, int]]] = MappingProxyType({})
 
 
 class ViewerConnection(ServerConnection):
-    """A connection that tells the hub when its write buffer fills and drains."""
+    """A connection that tells the hub when the library writes, when its write buffer fills and drains, and its end."""
 
     viewer: "Viewer | None" = None
     hub: "Hub | None" = None
+
+    def send_data(self) -> None:
+        # Also called when the state of the connection has changed.
+        if self.viewer is not None:
+            self.viewer.group.hold(self.viewer)
+        super().send_data()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # The socket is closed after this, and its number may be another's at once.
+        if self.viewer is not None and self.hub is not None:
+            self.hub.leave(self.viewer)
+        super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -50,11 +66,33 @@ class ViewerConnection(ServerConnection):
 
 @dataclass(eq=False, slots=True)
 class Group:
-    """The viewers of one kind and key that watch the same topics. ``at`` is that of the newest frame written to them."""
+    """The viewers of one kind and key that watch the same topics. ``at`` is that of the newest frame written to them.
+
+    Each is either ``ready``, by the number of its socket, or ``held``: its transport has to be looked at first.
+    """
 
     admitted: Pass
     viewers: set["Viewer"] = field(default_factory=set)
+    ready: dict[int, "Viewer"] = field(default_factory=dict)
+    held: set["Viewer"] = field(default_factory=set)
     at: int = 0
+
+    def trust(self, viewer: "Viewer") -> None:
+        """Write straight to the socket of a viewer whose transport is at rest."""
+        self.held.discard(viewer)
+        self.ready[viewer.socket] = viewer
+
+    def hold(self, viewer: "Viewer") -> None:
+        """Write to its socket no more before its transport was looked at."""
+        if self.ready.get(viewer.socket) is viewer:
+            del self.ready[viewer.socket]
+            self.held.add(viewer)
+
+    def remove(self, viewer: "Viewer") -> None:
+        """Forget a viewer."""
+        self.hold(viewer)
+        self.held.discard(viewer)
+        self.viewers.discard(viewer)
 
 
 @dataclass(eq=False, slots=True)
@@ -63,6 +101,7 @@ class Viewer:
 
     connection: ViewerConnection
     group: Group
+    socket: int
     full_since: float | None = None
     resume_at: int = 0
     missed: set[str] = field(default_factory=set)
@@ -75,6 +114,17 @@ class Viewer:
             not connection.paused
             and connection.protocol.state is State.OPEN
             and connection.send_in_progress is None
+        )
+
+    @property
+    def at_rest(self) -> bool:
+        """Return whether its transport has nothing left to write, and nobody is in the middle of anything."""
+        transport: Any = self.connection.transport
+        return (
+            self.full_since is None
+            and self.writable
+            and not transport.is_closing()
+            and transport.get_write_buffer_size() == 0
         )
 
 
@@ -115,12 +165,14 @@ class Hub:
                 changed.setdefault(group, {})[frame.topic] = None
                 group.at = max(group.at, frame.at)
         for group, topics in changed.items():
-            self._write(group.viewers, b"".join(self._wire[topic] for topic in topics), topics)
+            self._write(group, b"".join(self._wire[topic] for topic in topics), topics)
         return taken
 
     def beat(self, at_ms: int, viewers: Iterable[Viewer]) -> None:
         """Tell ``viewers`` that we are alive; those behind get it with their next frame, or are cut."""
-        self._write(viewers, on_wire(encode(Beat(at_ms))), ())
+        data = on_wire(encode(Beat(at_ms)))
+        for viewer in viewers:
+            self._write_to(viewer, data, ())
 
     def viewers(self) -> list[Viewer]:
         """Return all viewers there are now."""
@@ -155,8 +207,9 @@ class Hub:
             group = self._groups[admitted] = Group(admitted)
             for topic in admitted.topics:
                 self._watching.setdefault(topic, set()).add(group)
-        viewer = Viewer(connection, group)
+        viewer = Viewer(connection, group, connection.transport.get_extra_info("socket").fileno())
         group.viewers.add(viewer)
+        group.held.add(viewer)
         self._viewers += 1
         connection.viewer, connection.hub = viewer, self
         if connection.paused:
@@ -167,7 +220,7 @@ class Hub:
             if topic in self._newest and self._newest[topic].is_news_to(have)
         ]
         snapshot = b"".join(self._wire[topic] for topic in news)
-        self._write((viewer,), on_wire(hello) + snapshot, news)
+        self._write_to(viewer, on_wire(hello) + snapshot, news)
         return viewer
 
     def leave(self, viewer: Viewer) -> None:
@@ -175,7 +228,7 @@ class Hub:
         group = viewer.group
         if viewer not in group.viewers:
             return
-        group.viewers.discard(viewer)
+        group.remove(viewer)
         self._behind.discard(viewer)
         self._viewers -= 1
         viewer.connection.viewer = None
@@ -203,7 +256,7 @@ class Hub:
         viewer.full_since = None
         missed, viewer.missed = sorted(viewer.missed), set()
         if missed:
-            self._write((viewer,), b"".join(self._wire[topic] for topic in missed), missed)
+            self._write_to(viewer, b"".join(self._wire[topic] for topic in missed), missed)
 
     def overdue(self, behind_s_max: float) -> list[Viewer]:
         """Return the viewers that have not drained for too long."""
@@ -227,18 +280,41 @@ class Hub:
                     counts[key] = counts.get(key, 0) + len(group.viewers)
         return counts
 
-    def _write(self, viewers: Iterable[Viewer], data: bytes, topics: Collection[str]) -> None:
-        # The hot loop. Who is marked is passed over until it has caught up, even if it drained a moment ago:
-        # so nothing is written twice or out of order.
-        for viewer in viewers:
-            connection: Any = viewer.connection
-            if connection.protocol.state is not State.OPEN:
-                continue
-            if viewer.full_since is not None or connection.send_in_progress is not None:
-                viewer.missed.update(topics)
-                self._mark(viewer)
-            else:
-                connection.transport.write(data)
+    def _write(self, group: Group, data: bytes, topics: Collection[str]) -> None:
+        for viewer in [viewer for viewer in group.held if viewer.at_rest]:
+            group.trust(viewer)
+        held, short = list(group.held), []
+        size, write = len(data), os.write
+        # The hot loop: nothing but the system call, because a look at each viewer's objects costs half as much again.
+        for number in group.ready:
+            try:
+                written = write(number, data)
+            except OSError:
+                written = 0  # Full, or broken: the transport knows what to do with either.
+            if written != size:
+                short.append((number, written))
+        for number, written in short:
+            viewer = group.ready[number]
+            group.hold(viewer)
+            viewer.connection.transport.write(data[written:])
+        for viewer in held:
+            self._write_to(viewer, data, topics)
+
+    def _write_to(self, viewer: Viewer, data: bytes, topics: Collection[str]) -> None:
+        """Write by way of the transport.
+
+        Who is marked is passed over until it has caught up, even if it drained a moment ago: so nothing is written
+        twice or out of order.
+        """
+        connection = viewer.connection
+        if connection.protocol.state is not State.OPEN:
+            return
+        viewer.group.hold(viewer)
+        if viewer.full_since is not None or connection.send_in_progress is not None:
+            viewer.missed.update(topics)
+            self._mark(viewer)
+        else:
+            connection.transport.write(data)
 
     def _mark(self, viewer: Viewer) -> None:
         if viewer.full_since is None:

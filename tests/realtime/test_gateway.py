@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import http.client
+import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -13,9 +15,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, NegotiationError
 
 from realtime import gateway
+from realtime import hub as hub_module
 from realtime.frames import MESSAGE_BYTES_MAX, Pass, first_message
 from realtime.gateway import Gateway, GatewayLimits
-from realtime.hub import WRITE_BUFFER_BYTES_MAX, Hub
+from realtime.hub import WRITE_BUFFER_BYTES_MAX, Hub, Viewer
 from realtime.tickets import PURPOSE, make_ticket, read_ticket
 from stream_events.access import Signer, new_shopper
 from tests.realtime.conftest import TALLY, Served, frame, said, until
@@ -355,6 +358,104 @@ async def test_five_hundred_viewers_get_the_same_bytes(served: Served) -> None:
         served.hub.publish([one])
     got = [b"\n".join([await client.recv(decode=False) for _ in frames]) for client in viewers]
     assert set(got) == {b"\n".join(one.payload for one in frames)}
+
+
+class Late:
+    """A transport that writes only when it is told to, as one does whose socket had no room for a moment."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport, self._kept = transport, b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self._kept += data
+
+    def get_write_buffer_size(self) -> int:
+        return len(self._kept)
+
+    def flush(self) -> None:
+        self._transport.write(self._kept)
+        self._kept = b""
+
+
+def ping(viewer: Viewer) -> None:
+    viewer.connection.protocol.send_ping(b"there?")
+    viewer.connection.send_data()
+
+
+@pytest.mark.parametrize(
+    ("before", "seen"),
+    [
+        (lambda hub, viewer: hub.beat(1, [viewer]), [1, 3, 4]),
+        (lambda _, viewer: ping(viewer), [1, 3, 4]),
+        (lambda hub, _: hub.publish([frame(2)]), [1, 2, 3, 4]),
+    ],
+    ids=["beat", "ping", "frame"],
+)
+async def test_bytes_do_not_overtake_each_other(
+    served: Served,
+    monkeypatch: pytest.MonkeyPatch,
+    before: Callable[[Hub, Viewer], object],
+    seen: list[int],
+) -> None:
+    """A socket that was ready takes only half, while something else waits in the transport or comes next."""
+    write, parts = os.write, [1]
+    monkeypatch.setattr(
+        hub_module.os, "write", lambda to, data: write(to, data[: len(data) // parts[0]])
+    )
+    client = await served.watch()
+    (viewer,) = served.hub.viewers()
+    prompt = viewer.connection.transport
+    late = viewer.connection.transport = Late(prompt)
+    served.hub.publish([frame(1)])
+    assert viewer.socket in viewer.group.ready
+    parts[0] = 2
+    before(served.hub, viewer)
+    served.hub.publish([frame(3)])
+    late.flush()
+    parts[0] = 1
+    served.hub.publish([frame(4)])
+    assert viewer.socket in viewer.group.ready
+    assert await through(client, 4) == seen
+    viewer.connection.transport = prompt
+
+
+async def test_the_number_of_an_ended_socket_is_never_written_to(served: Served) -> None:
+    """It is the next comer's, who may have shown no ticket, from the very moment at which it is closed."""
+    stays = await served.watch()
+    for version in range(1, 6):
+        await served.watch()
+        served.hub.publish([frame(version)])
+        viewer = max(served.hub.viewers(), key=lambda one: one.socket)
+        assert viewer.socket in viewer.group.ready
+        viewer.connection.transport.abort()
+        while is_open(viewer.socket):  # noqa: ASYNC110 - each round of the loop is looked at
+            await asyncio.sleep(0)
+        assert viewer.socket not in viewer.group.ready
+    assert await through(stays, 5) == [1, 2, 3, 4, 5]
+
+
+def is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+async def test_a_viewer_at_rest_is_written_to_without_its_transport(served: Served) -> None:
+    clients = [await served.watch() for _ in range(3)]
+    for version in (1, 2, 3):
+        served.hub.publish([frame(version)])
+        await asyncio.sleep(0.01)
+    (group,) = {viewer.group for viewer in served.hub.viewers()}
+    assert (len(group.ready), group.held) == (3, set())
+    served.hub.beat(1, served.hub.viewers())
+    assert (group.ready, len(group.held)) == ({}, 3)
+    for client in clients:
+        assert await through(client, 3) == [1, 2, 3]
 
 
 async def test_no_beat_while_nobody_looks_at_the_books(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """A whole gateway on real engines: what it missed it finds, and when it goes its viewers are told."""
 
 import asyncio
+import resource
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from realtime import gateway_process
 from realtime.audience import report_viewers, viewers_of
 from realtime.bus import ANNOUNCED_AT
 from realtime.frames import CHANNEL, Frame, pack
+from realtime.gateway import GatewayLimits
 from realtime.topics import write_states
 from stream_events.database import Database
 from tests.realtime.conftest import TALLY, frame, said, until
@@ -168,3 +170,18 @@ async def test_the_pulse_stops_when_nobody_looks_at_the_books(
         await until(lambda: not pulse.beats())
     finally:
         asking.cancel()
+
+
+@pytest.mark.parametrize(("soft", "let_in"), [(150, 900), (5_000, 900)])
+def test_there_is_a_socket_for_every_viewer_that_is_let_in(soft: int, let_in: int) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, before[1]), before[1]))
+        limits = gateway_process._within_descriptors(GatewayLimits(connections_max=900))
+        assert limits.connections_max == let_in
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == max(soft, 1_000)
+        most = GatewayLimits(connections_max=10**9)
+        if before[1] != resource.RLIM_INFINITY:
+            assert gateway_process._within_descriptors(most).connections_max == before[1] - 100
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
