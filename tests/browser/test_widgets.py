@@ -34,6 +34,21 @@ READ = """([where, text]) => {
     const reels = [...plate.querySelectorAll("[aria-label]")].map((one) => one.ariaLabel);
     return [plate.innerText, ...reels].join("\\n").includes(text);
 }"""
+# The boxes of all that is painted: a part that sticks out of the source would be cut off by it. What a part of the
+# card cuts off by itself, as a reel or a ticker's strip does, may be anywhere.
+EDGES = """() => {
+    const cut = (node) => {
+        for (let up = node.parentElement; up && up.id !== "plate"; up = up.parentElement) {
+            if (getComputedStyle(up).overflowX === "hidden" && !up.classList.contains("plate")) return true;
+        }
+        return false;
+    };
+    return [...document.querySelectorAll("#plate, #plate *")]
+        .filter((node) => node.id === "plate" || !cut(node))
+        .map((node) => node.getBoundingClientRect())
+        .filter((box) => box.width && box.height)
+        .map((box) => [box.left, box.top, box.right, box.bottom]);
+}"""
 Scene = dict[Row, Page]
 
 
@@ -171,14 +186,7 @@ async def look(row: Row, page: Page) -> None:
     background = "getComputedStyle(document.body).backgroundColor"
     assert await page.evaluate(background) == "rgba(0, 0, 0, 0)", row.name
     size = page.viewport_size
-    # Whatever is painted inside the card counts: a part that sticks out of it would be cut off by the source.
-    edges = await page.evaluate(
-        """() => [...document.querySelectorAll("#card, #plate *:not(.reel, .fill, i, .reel *)")]
-            .filter((node) => node.checkVisibility?.() ?? true)
-            .map((node) => node.getBoundingClientRect())
-            .filter((box) => box.width && box.height)
-            .map((box) => [box.left, box.top, box.right, box.bottom])"""
-    )
+    edges = await page.evaluate(EDGES)
     assert size is not None
     assert min(edge[0] for edge in edges) >= 0, row.name
     assert min(edge[1] for edge in edges) >= 0, row.name
