@@ -104,7 +104,7 @@ class Guest:
         """Wait until the order is in one of these states."""
         deadline = time.monotonic() + PATIENCE_S
         while (order := await self.read())["state"] not in states:
-            assert time.monotonic() < deadline, f"{order['state']} instead of {states}"
+            assert time.monotonic() < deadline, f"{order} instead of {states}"
             await asyncio.sleep(0.1)
         return order
 
@@ -113,16 +113,16 @@ class Guest:
         await self.until("AWAITING_PAYMENT")
         for card in cards:
             body = {"confirmation_token": await self.house.token(card)}
-            await self.house.ask("POST", f"/orders/{self.order_id}/pay", self.token, body=body)
+            path = f"/orders/{self.order_id}/pay"
+            status, said = await self.house.ask("POST", path, self.token, body=body)
+            assert status == httpx.codes.OK, said
             deadline = time.monotonic() + PATIENCE_S
             while (order := await self.read())["state"] in {"AWAITING_PAYMENT", "PROCESSING"}:
                 payment = order["payment"]
                 if payment and payment["status"] in {"declined", "requires_action"}:
                     break
                 if payment is None:  # The try was taken back: Stripe never saw it.
-                    await self.house.ask(
-                        "POST", f"/orders/{self.order_id}/pay", self.token, body=body
-                    )
+                    await self.house.ask("POST", path, self.token, body=body)
                 assert time.monotonic() < deadline, order
                 await asyncio.sleep(0.1)
 
