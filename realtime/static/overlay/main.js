@@ -49,7 +49,7 @@ function topicOf(part, { params, streamId, campaignId }) {
 }
 
 function context(params, ignored) {
-  const ctx = { params, ignored, t, locale, streamId: null, campaignId: null, feed: null, painting: null, lagMs: null };
+  const ctx = { params, ignored, t, locale, streamId: null, campaignId: null, feed: null, painting: null, lagMs: null, trouble: null };
   ctx.now = () => serverNow() - params.delay_ms;
   ctx.call = (method, path, body) => call(method, path, { token, body });
   ctx.silenceMs = () => ctx.feed?.silenceMs() ?? null;
@@ -86,7 +86,8 @@ function paintMarks({ stale, ready }) {
   document.documentElement.dataset.link = stale ? "stale" : "live";
   find("link").hidden = !stale;
   if (stale) say(find("link"), t("stale", { age: ageText(ctx.silenceMs() ?? 0) }));
-  if (ctx.feed?.link === "refused") notice(t("refused"));
+  const trouble = ctx.feed?.link === "refused" ? "refused" : ctx.trouble;
+  if (trouble) notice(t(trouble));
   else notice(!heard.size && performance.now() > CONNECTING_MS ? t("connecting") : null);
 }
 
@@ -120,8 +121,9 @@ async function learn(ctx, parts) {
     try {
       const me = await untilKnown(() => ctx.call("GET", "/me"));
       const streamId = me.stream_id ?? streamLookedAt;
-      if (!streamId) notice(t("noStream"));
+      if (!streamId) ctx.trouble = "noStream";
       else {
+        ctx.trouble = null;
         ctx.streamId = streamId;
         if (!parts.includes("campaign")) return;
         const front = await untilKnown(() => call("GET", `/streams/${streamId}/storefront`));
@@ -130,8 +132,9 @@ async function learn(ctx, parts) {
       }
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      notice(t("refused"));
+      ctx.trouble = "refused";
     }
+    ctx.painting.soon();
     await sleep(REFUSED_MS * (1 + Math.random()));
   }
 }
