@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from inventory.offers import Catalogue
 from inventory.sale_life import take_step
 from realtime.board_tables import Board
-from realtime.boards import NO_TIMER, TO, put_up, take_down_timer, timer_counts
+from realtime.boards import NO_TIMER, TO, put_up, take_down_timer
 from stream_events.database import Database
 from stream_events.errors import Problem
 from stream_events.tables import Stream
@@ -80,15 +80,11 @@ async def _step(sql: AsyncSession, stream_id: str) -> None:
     if board is None or board.timer_what is None:
         return
     told = {"stream_id": stream_id, "timer": board.timer_what}
-    if not timer_counts(stream.state, board.timer_what):
-        # Somebody took the step by hand.
-        await put_up(sql, stream_id, **NO_TIMER)
-        log.info("timer_overtaken", state=stream.state, **told)
-        return
     try:
         async with sql.begin_nested():
             await take_step(sql, stream, TO[board.timer_what])
     except Problem as problem:
+        # Nothing is on offer, or somebody took the step by hand.
         await sql.refresh(stream)
         await take_down_timer(sql, stream, board)
         log.warning("timer_without_effect", code=problem.code, **told)
