@@ -12,7 +12,9 @@ from typing import Any
 
 import uvloop
 
+from loadtests.bench.broadcasters import PEERS
 from loadtests.bench.contenders import WrongRun
+from loadtests.bench.fanout import SCALING, fanout
 from loadtests.bench.sellout import LEVELS, sellout
 from loadtests.bench.settle import ORDERS, settle
 
@@ -29,9 +31,10 @@ def main() -> int:
     for name, met in report["met"].items():
         found = report["ratios"].get(name, report["results"].get(name))
         bound, value = next(iter(report["targets"][name].items()))
-        print(
-            f"{'met ' if met else 'MISSED'} {name}: {found:.2f} ({bound.replace('_', ' ')} {value})"
-        )
+        told = "not measured" if found is None else f"{found:.2f}"
+        print(f"{'met ' if met else 'MISSED'} {name}: {told} ({bound.replace('_', ' ')} {value})")
+    for name, reason in report["results"].get("not_measured", {}).items():
+        print(f"not measured: {name}: {reason}")
     return 0
 
 
@@ -42,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     for name, about in (
         ("sellout", "the order path, from HTTP to durable, beside four others"),
         ("settle", "Stripe's word to a sealed total, beside one transaction a webhook"),
+        ("fanout", "one frame to every viewer, beside four others"),
     ):
         bench = names.add_parser(name, help=about)
         bench.add_argument("--json", type=Path, required=True)
@@ -49,6 +53,10 @@ def parser() -> argparse.ArgumentParser:
         if name == "sellout":
             bench.add_argument("--seconds", type=float, default=2.0, help="how long a run is")
             bench.add_argument("--connections", type=int, nargs="+", default=list(LEVELS))
+        elif name == "fanout":
+            bench.add_argument("--seconds", type=float, default=8.0, help="how long a run is")
+            bench.add_argument("--viewers", type=int, nargs="*", default=list(SCALING))
+            bench.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
         else:
             bench.add_argument("--orders", type=int, default=ORDERS, help="paid in each run")
     return made
@@ -58,6 +66,8 @@ def bench(asked: argparse.Namespace) -> Coroutine[Any, Any, dict[str, Any]]:
     """Return the bench that was asked for, ready to run."""
     if asked.name == "sellout":
         return sellout(asked.rounds, asked.seconds, asked.connections)
+    if asked.name == "fanout":
+        return fanout(asked.rounds, asked.seconds, asked.viewers, asked.peers)
     return settle(asked.rounds, asked.orders)
 
 

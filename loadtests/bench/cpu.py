@@ -31,3 +31,23 @@ def _children(pid: int) -> list[int]:
     for task in (PROC / str(pid) / "task").iterdir():
         found += [int(child) for child in (task / "children").read_text("ascii").split()]
     return found
+
+
+def exact_cpu_s(pid: int) -> float:
+    """Return the CPU seconds of a process's living threads to the nanosecond; to the tick where that is not told."""
+    try:
+        return sum(
+            int((task / "schedstat").read_text("ascii").split()[0]) / 1e9
+            for task in (PROC / str(pid) / "task").iterdir()
+        )
+    except OSError:
+        return tree_cpu_s(pid) or 0.0
+
+
+def resident_kib(pid: int) -> float:
+    """Return the resident memory of a process in KiB; 0 where that is not told."""
+    try:
+        lines = (PROC / str(pid) / "status").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return 0.0
+    return next((float(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0.0)
