@@ -32,7 +32,8 @@ export class SecretLink {
 
   paint() {
     this.node.hidden = false;
-    this.node.replaceChildren(this.text, this.buttons);
+    // Only now, so that nothing to reveal is in the page while there is nothing.
+    if (!this.node.firstChild) this.node.append(this.text, this.buttons);
     say(this.text, this.revealed ? this.url : t("hidden"));
     say(this.turn, t(this.revealed ? "hide" : "reveal"));
     this.turn.dataset.do = this.revealed ? "hide" : "reveal";

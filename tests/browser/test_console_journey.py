@@ -13,7 +13,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 async def test_what_the_host_puts_up_is_on_the_board_a_moment_later(
     open_page: Open, deployment: Deployment, pages: Watch
 ) -> None:
-    pages.forgiven = ("/rehearsal)",)
     night = await open_night(deployment, title=f"Desk {HOSTILE}", total=5, names=HOSTILE)
     page = await open_page(f"{deployment.url}/console#{night.host_key}", 1920, 1080)
     await expect(page.locator("#age")).to_contain_text("connection alive", timeout=LONG_MS)

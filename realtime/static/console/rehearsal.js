@@ -1,5 +1,5 @@
 // Rehearse with play money: an earlier stream runs once more over the screens that were opened for it, and everything
-// says REHEARSAL. Where the server knows no rehearsal, there is no panel.
+// says REHEARSAL. Without an earlier stream, or where the server knows no rehearsal, there is no panel.
 
 import { Refusal, Unknown } from "../api.js";
 import { el, say } from "../dom.js";
@@ -23,7 +23,6 @@ const w = translator({
   stopped: ["The rehearsal is over.", "彩排已停止。"],
   running: ["REHEARSAL is running since {at}", "彩排进行中，开始于 {at}"],
   runs: ["REHEARSAL is running", "彩排进行中"],
-  none: ["There is no earlier stream to play.", "没有可重播的直播。"],
 });
 
 export class RehearsalPanel {
@@ -36,14 +35,12 @@ export class RehearsalPanel {
     this.says = el("p", { class: "rehearsing", id: "rehearsing", role: "status", hidden: true });
     this.start = button("rehearse", w("start"), (node) => this.begin(node), { kind: "" });
     this.stop = button("rehearse-stop", w("stop"), (node) => this.end(node), { kind: "danger" });
-    this.none = el("p", { class: "soft" }, w("none"));
-    this.none.hidden = options.length > 0;
-    this.asks = el("div", { hidden: !options.length }, this.which.node, this.speed.node);
+    this.asks = el("div", {}, this.which.node, this.speed.node);
     const buttons = el("div", { class: "buttons" }, this.start, this.stop);
-    this.node = card(w("title"), { id: "rehearsal" }, this.says, el("p", { class: "soft small" }, w("text")), this.none, this.asks, buttons);
+    this.node = card(w("title"), { id: "rehearsal" }, this.says, el("p", { class: "soft small" }, w("text")), this.asks, buttons);
     this.node.hidden = true;
-    this.start.disabled = !options.length;
-    this.look();
+    // Without an earlier stream there is nothing to rehearse with.
+    if (options.length) this.look();
   }
 
   path() {
