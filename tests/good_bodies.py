@@ -89,6 +89,16 @@ GOODS: Final[Mapping[str, Any]] = {
         "lines": [{"sku": "PEANUT-5KG", "quantity": 1}],
         "reason": "The bag was torn.",
     },
+    "PUT /v1/streams/{stream_id}/moderation": {
+        "mode": "two_pass",
+        "blocked": ["scam"],
+        "allowed": ["Scamander"],
+        "message_graphemes_max": 100,
+    },
+    "POST /v1/streams/{stream_id}/review": {
+        "decisions": [{"order_id": "{order_id}", "revision": 1, "decision": "show"}]
+    },
+    "PUT /v1/streams/{stream_id}/reading/{order_id}": {"mark": "read"},
     "POST /v1/principals": {"role": "operator", "name": "A"},
     "POST /v1/streams/{stream_id}/state": {"state": "ended"},
 }
