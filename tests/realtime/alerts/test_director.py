@@ -246,6 +246,7 @@ async def test_words_wait_for_their_verdict_and_then_have_their_turn(night: Nigh
     await night.tick(250)
     on_air = await night.on_air()
     assert (on_air.name, on_air.message) == ("Li Na", "Play well!")
+    assert [turn.since for turn in await turns(night.database)] == [after(250)]
     # Hidden or erased while it is on air: gone with the next frame, and nothing else of it.
     await judge(night.database, said.order_id, "HIDDEN")
     await night.tick(251)
