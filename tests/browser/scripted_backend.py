@@ -141,6 +141,24 @@ def make_app(backend: Backend) -> FastAPI:
         finally:
             backend.sockets.pop(websocket, None)
 
+    _add_feed(app, backend)
+
+    @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+    async def api(path: str, request: Request) -> Response:
+        raw = await request.body()
+        body = json.loads(raw) if raw else None
+        backend.asked.append((request.method, path, dict(request.headers), body))
+        status, answer = _answer(backend, request.method, path, body)
+        headers = {"x-server-time": str(int(time.time() * 1000))}
+        return JSONResponse(answer, status, headers=headers)
+
+    install(app)
+    return app
+
+
+def _add_feed(app: FastAPI, backend: Backend) -> None:
+    """Serve the frames over plain HTTP too, and the code that leads to the shop."""
+
     @app.get("/v1/feed/events")
     async def events(topics: str) -> Response:
         backend.asked.append(("GET", "feed/events", {}, topics))
@@ -167,18 +185,6 @@ def make_app(backend: Backend) -> FastAPI:
         )
         text = text.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
         return Response(text, media_type="image/svg+xml")
-
-    @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
-    async def api(path: str, request: Request) -> Response:
-        raw = await request.body()
-        body = json.loads(raw) if raw else None
-        backend.asked.append((request.method, path, dict(request.headers), body))
-        status, answer = _answer(backend, request.method, path, body)
-        headers = {"x-server-time": str(int(time.time() * 1000))}
-        return JSONResponse(answer, status, headers=headers)
-
-    install(app)
-    return app
 
 
 async def _events(backend: Backend, topics: list[str]) -> AsyncIterator[str]:
