@@ -160,7 +160,7 @@ def alerts(alert: dict[str, Any] | None, **changes: Any) -> dict[str, Any]:
     }
 
 
-BURST = {
+BURST: dict[str, Any] = {
     "kind": "burst",
     "units": 214,
     "count": 131,
@@ -168,7 +168,7 @@ BURST = {
     "amount_minor": 639_860,
     "biggest_minor": 59_800,
 }
-GIFT = {
+GIFT: dict[str, Any] = {
     "kind": "gift",
     "name": "Grandma Wu 吴奶奶",
     "units": 0,
