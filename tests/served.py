@@ -110,6 +110,7 @@ async def _furnished(
         "principal_id": overlay_id,
         "request_id": new_id("rrq"),
         "match_id": new_id("mat"),
+        "milestone_id": new_id("mst"),
         "account": f"farmer/{sale.farmer_id}",
         "sku": sale.sku,
         "group": "main",
