@@ -8,6 +8,7 @@ from orders.messages import MESSAGE_CHARS_MAX
 from realtime.moderation.filter import Field as TextField
 from realtime.moderation.filter import FlagKind, is_usable
 from realtime.moderation.rulings import Decision, Mode, Refused
+from stream_events.names import clean_words
 from stream_events.schemas import Body, Moment, id_pattern
 
 ENTRIES_MAX: Final = 500
@@ -20,7 +21,7 @@ Mark = Literal["unread", "pinned", "read", "skipped"]
 
 
 def _entry(text: str) -> str:
-    entry = " ".join(text.split())
+    entry = clean_words(text, ENTRY_CHARS_MAX)
     if not is_usable(entry):
         raise ValueError("an entry has at least two letters, or one character of Chinese")
     return entry
