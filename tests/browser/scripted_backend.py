@@ -101,25 +101,43 @@ def make_app(backend: Backend) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        gateway_url = backend.base.replace("http", "ws") + "/socket"
-        yield {
-            "signer": Signer(b"x" * 32),
-            "database": None,
-            "links": Links(
-                public_url=backend.base,
-                gateway_url=gateway_url,
-                stripe_publishable_key="pk_test",
-                stripe_js_url=backend.base + "/stripe.js",
-                stripe_origins=(backend.base,),
-                mode="sandbox",
-            ),
-        }
+        yield {"signer": Signer(b"x" * 32), "database": None, "links": _links(backend)}
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
 
     @app.get("/stripe.js")
     def stripe_js() -> Response:
         return Response(STRIPE_JS, media_type="text/javascript")
+
+    _add_socket(app, backend)
+    _add_feed(app, backend)
+
+    @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+    async def api(path: str, request: Request) -> Response:
+        raw = await request.body()
+        body = json.loads(raw) if raw else None
+        backend.asked.append((request.method, path, dict(request.headers), body))
+        status, answer = _answer(backend, request.method, path, body)
+        headers = {"x-server-time": str(int(time.time() * 1000))}
+        return JSONResponse(answer, status, headers=headers)
+
+    install(app)
+    return app
+
+
+def _links(backend: Backend) -> Links:
+    return Links(
+        public_url=backend.base,
+        gateway_url=backend.base.replace("http", "ws") + "/socket",
+        stripe_publishable_key="pk_test",
+        stripe_js_url=backend.base + "/stripe.js",
+        stripe_origins=(backend.base,),
+        mode="sandbox",
+    )
+
+
+def _add_socket(app: FastAPI, backend: Backend) -> None:
+    """Serve the socket: what stands first, then what is said, and a beat a second."""
 
     @app.websocket("/socket")
     async def socket(websocket: WebSocket) -> None:
@@ -140,20 +158,6 @@ def make_app(backend: Backend) -> FastAPI:
             return
         finally:
             backend.sockets.pop(websocket, None)
-
-    _add_feed(app, backend)
-
-    @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
-    async def api(path: str, request: Request) -> Response:
-        raw = await request.body()
-        body = json.loads(raw) if raw else None
-        backend.asked.append((request.method, path, dict(request.headers), body))
-        status, answer = _answer(backend, request.method, path, body)
-        headers = {"x-server-time": str(int(time.time() * 1000))}
-        return JSONResponse(answer, status, headers=headers)
-
-    install(app)
-    return app
 
 
 def _add_feed(app: FastAPI, backend: Backend) -> None:
