@@ -11,6 +11,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -30,8 +31,48 @@ sys.exit(7)
 @pytest.fixture
 def clone() -> Iterator[Path]:
     """Return a small checkout, whose lock names one wheel that lies beside it."""
+    clone = new_clone()
+    yield clone
+    shutil.rmtree(clone.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRun:
+    """A checkout whose first command installed everything, where it was typed, and what it said."""
+
+    clone: Path
+    folder: Path
+    said: "subprocess.CompletedProcess[str]"
+
+
+@pytest.fixture(scope="module")
+def first_run() -> Iterator[FirstRun]:
+    """Install once: making an environment takes seconds, and what comes later begins where this ended."""
+    clone = new_clone()
+    folder = clone.parent / "elsewhere"
+    folder.mkdir()
+    said = run(clone, "demo", "--headless", "--json", "out.json", cwd=folder)
+    yield FirstRun(clone, folder, said)
+    shutil.rmtree(clone.parent)
+
+
+@pytest.fixture
+def installed(first_run: FirstRun) -> Iterator[Path]:
+    """Return a copy of the checkout that has been installed: an environment finds itself wherever it lies."""
+    base = new_base()
+    shutil.copytree(first_run.clone.parent, base, symlinks=True, dirs_exist_ok=True)
+    yield base / "clone"
+    shutil.rmtree(base)
+
+
+def new_base() -> Path:
     base = Path(tempfile.mkdtemp(prefix="se-dev-"))
     base.chmod(0o755)
+    return base
+
+
+def new_clone() -> Path:
+    base = new_base()
     clone = base / "clone"
     (clone / "server").mkdir(parents=True)
     (clone / "loadtests").mkdir()
@@ -44,8 +85,7 @@ def clone() -> Iterator[Path]:
     (clone / "loadtests" / "bench.py").write_text(PROGRAM, "utf-8")
     lock(clone, "run", "1.0")
     lock(clone, "dev", "1.0")
-    yield clone
-    shutil.rmtree(base)
+    return clone
 
 
 def lock(clone: Path, name: str, version: str) -> None:
@@ -99,20 +139,21 @@ def load(clone: Path) -> ModuleType:
     return module
 
 
-def test_it_installs_once_and_hands_over(clone: Path, tmp_path: Path) -> None:
-    first = run(clone, "demo", "--headless", "--json", "out.json", cwd=tmp_path)
+def test_it_installs_once_and_hands_over(first_run: FirstRun, installed: Path) -> None:
+    first = first_run.said
     assert first.returncode == 7, first.stderr
-    assert f"tiny 1.0 {tmp_path} demo --headless --json out.json" in first.stdout
+    assert f"tiny 1.0 {first_run.folder} demo --headless --json out.json" in first.stdout
     assert "Installing" in first.stdout
-    second = run(clone, "serve")
-    assert second.stdout == f"tiny 1.0 {clone} serve\n"
+    second = run(first_run.clone, "serve")
+    assert second.stdout == f"tiny 1.0 {first_run.clone} serve\n"
     # A lock for development holds all of the other, so demo does not undo what bench installed.
-    assert "Installing" in run(clone, "bench", "sellout", "--json", "b.json").stdout
+    assert "Installing" in run(installed, "bench", "sellout", "--json", "b.json").stdout
+    assert run(installed, "demo").stdout == f"tiny 1.0 {installed} demo\n"
+
+
+def test_a_changed_lock_is_installed_and_a_wrong_hash_is_not(installed: Path) -> None:
+    clone = installed
     assert run(clone, "demo").stdout == f"tiny 1.0 {clone} demo\n"
-
-
-def test_a_changed_lock_is_installed_and_a_wrong_hash_is_not(clone: Path) -> None:
-    assert "tiny 1.0" in run(clone, "demo").stdout
     lock(clone, "run", "2.0")
     assert "tiny 2.0" in run(clone, "demo").stdout
     path = clone / "requirements" / "run.lock"
@@ -123,8 +164,8 @@ def test_a_changed_lock_is_installed_and_a_wrong_hash_is_not(clone: Path) -> Non
         assert "pip could not install" in done.stderr
 
 
-def test_an_environment_of_a_vanished_python_is_made_again(clone: Path) -> None:
-    assert run(clone, "demo").returncode == 7
+def test_an_environment_of_a_vanished_python_is_made_again(installed: Path) -> None:
+    clone = installed
     for link in (clone / ".venv" / "bin").glob("python*"):
         link.unlink()
         link.symlink_to("/nowhere/python3")
