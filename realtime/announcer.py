@@ -22,7 +22,6 @@ from realtime.board_states import BoardBooks
 from realtime.bus import publish_frames
 from realtime.farmers import FarmerBooks, Reading
 from realtime.frames import Frame
-from realtime.moderation.name_states import NameBooks
 from realtime.states import SWEEP_MAX, next_streams, stream_rows, stream_states
 from realtime.topics import States, differing_topics, read_states, to_ms, write_states
 from stream_events.database import Database
@@ -44,7 +43,6 @@ class Known:
     ages: dict[str, tuple[int, int]] = field(default_factory=dict)
     farmers: FarmerBooks = field(default_factory=FarmerBooks)
     boards: BoardBooks = field(default_factory=BoardBooks)
-    names: NameBooks = field(default_factory=NameBooks)
     swept_to: str = ""
     sweep_due: float = 0.0
     reread_due: float = 0.0
@@ -133,9 +131,6 @@ async def _look(sql: AsyncSession, known: Known, at: datetime) -> _Tick:
             states = await known.farmers.unsold_states(sql) | states
     sold = known.farmers.by_stream(reading)
     states |= await known.boards.states(sql, streams, sold, at, anew=sweeps)
-    live = [row.id for row in streams if row.state == "live"]
-    moved = [scope.scope_id for scope in sealed]
-    states |= await known.names.states(sql, live, moved, anew=sweeps)
     return _Tick(states, reading, swept_to)
 
 
@@ -169,7 +164,6 @@ def _keep(known: Known, tick: _Tick, frames: Sequence[Frame]) -> None:
         known.farmers.keep(tick.reading)
     if tick.swept_to is not None:
         known.swept_to = tick.swept_to
-    known.names.keep()
 
 
 async def _publish(redis: Redis, frames: Sequence[Frame], at: datetime) -> None:

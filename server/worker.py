@@ -29,6 +29,7 @@ from orders.refunds import run_refunds
 from orders.settlement_loop import run_settlement
 from realtime.alerts.director import run_director
 from realtime.announcer import run_announcer
+from realtime.moderation.naming import run_naming
 from realtime.moderation.screening import run_review
 from realtime.timers import run_timers
 from server.app import pace as make_pace
@@ -90,6 +91,7 @@ async def _lead(settings: Settings, database: Database, leader: Sql, stop: async
                 run_timers(database, catalogue, stop),
                 run_director(database, redis, stop),
                 run_review(database, redis, stop),
+                run_naming(database, redis, stop),
                 run_mail(database, postman_of(settings), stop),
                 run_retention(database, stop, days=settings.retention_days),
             ):

@@ -5,8 +5,7 @@ the next look; the number stays and names nobody. What leaders gave is added up 
 own name was approved: an order that stayed anonymous is under nobody's name.
 """
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from typing import Any, Final
 
 from sqlalchemy import text
@@ -19,41 +18,7 @@ from realtime.topics import States
 
 NEWEST_MAX: Final = 40
 LEADERS_MAX: Final = 10
-STALE_MAX: Final = 1_000
-ROUND_MAX: Final = 5
-STREAMS_MAX: Final = 200
 WINDOWS: Final = ("hour", "today", "stream")
-
-
-@dataclass(slots=True)
-class NameBooks:
-    """Which streams' names have to be looked at anew: what is on air every second, the others when something changed."""
-
-    due: set[str] = field(default_factory=set)
-    round_to: str = ""
-    _looked: set[str] = field(default_factory=set)
-    _round_to: str = ""
-
-    async def states(
-        self, sql: AsyncSession, hot: Iterable[str], sealed: Iterable[str], *, anew: bool
-    ) -> States:
-        """Return the states of what is due, once a second (``anew``); between, only take note of what was sealed."""
-        self.due |= set(sealed)
-        self._looked, self._round_to = set(), self.round_to
-        if not anew:
-            return {}
-        self.due |= set(await sql.scalars(_TAKE_STALE, {"stale_max": STALE_MAX}))
-        given = {"after": self.round_to, "round_max": ROUND_MAX}
-        round_ = list(await sql.scalars(_ROUND, given))
-        self._round_to = round_[-1] if len(round_) == ROUND_MAX else ""
-        wanted = [*hot, *sorted(self.due), *round_]
-        self._looked = set(list(dict.fromkeys(wanted))[:STREAMS_MAX])
-        return await name_states(sql, self._looked)
-
-    def keep(self) -> None:
-        """What was looked at is committed: it is not due any more."""
-        self.due -= self._looked
-        self.round_to = self._round_to
 
 
 async def name_states(sql: AsyncSession, stream_ids: Collection[str]) -> States:
@@ -99,17 +64,6 @@ _LEDGER: Final = {
     "kinds": sorted(SALE_KINDS | DONATION_KINDS),
     "clearing": STRIPE_CLEARING,
 }
-_TAKE_STALE = text("""
-WITH taken AS (
-    DELETE FROM stale_names WHERE id IN (SELECT id FROM stale_names ORDER BY id LIMIT :stale_max)
-    RETURNING stream_id
-)
-SELECT DISTINCT stream_id FROM taken
-""")
-_ROUND = text("""
-SELECT stream_id FROM moderation_rules WHERE names > 0 AND stream_id > :after
-ORDER BY stream_id LIMIT :round_max
-""")
 _STREAMS = text("""
 SELECT s.id, c.currency, t.seq FROM streams s
 JOIN campaigns c ON c.id = s.campaign_id

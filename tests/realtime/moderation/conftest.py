@@ -15,6 +15,7 @@ import realtime.moderation.routes
 import stream_events.routes
 from orders.settlement import settle
 from realtime.announcer import Known, tick_once
+from realtime.moderation.naming import Naming, name_once
 from realtime.moderation.screening import Queues, review_once, screen_once
 from stream_events.access import Role, create_principal
 from stream_events.database import Database
@@ -39,7 +40,7 @@ class Desk:
         self, api: httpx.AsyncClient, database: Database, redis: Redis, sale: Sale
     ) -> None:
         self.api, self.database, self.redis, self.sale = api, database, redis, sale
-        self.queues, self.known = Queues(), Known()
+        self.queues, self.known, self.naming = Queues(), Known(), Naming()
         self.keys = {role: sale.auth(role) for role in ("host", "moderator", "operator")}
 
     async def invite(self, name: str) -> None:
@@ -124,10 +125,12 @@ class Desk:
             return [tuple(row) for row in await sql.execute(text(statement), given)]
 
     async def tell(self) -> None:
-        """One round of the queue's loop and one of the announcer, as a second later."""
+        """One round of each loop, of the queue, the announcer and the names, as a while later."""
         self.queues.count_due = self.queues.sweep_due = self.known.sweep_due = 0.0
         await review_once(self.database, self.redis, self.queues)
         await tick_once(self.database, self.redis, self.known)
+        self.naming.windows_due = 0.0
+        await name_once(self.database, self.redis, self.naming)
 
     async def state(self, part: str) -> Any:
         await self.tell()

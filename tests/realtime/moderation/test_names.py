@@ -4,10 +4,14 @@ import asyncio
 from typing import Any
 
 import msgspec
+import pytest
 
 from orders.ledger.seal import seal_once
 from orders.personal_data import erase
 from orders.settlement import settle
+from realtime.moderation import naming
+from realtime.moderation.name_states import name_states
+from realtime.moderation.naming import name_once
 from realtime.shapes import Leaders, Names
 from tests.factories import make_stream
 from tests.orders.payers import run
@@ -190,3 +194,39 @@ async def test_a_name_leaves_a_stream_that_ended_long_ago_as_fast(
     await run(desk.database, "DELETE FROM order_messages WHERE order_id = :id", id=placed.order_id)
     assert await desk.state("names") == {"count": 0, "newest": []}
     assert await desk.rows("SELECT 1 FROM stale_names") == []
+
+
+async def test_names_are_read_only_where_the_ledger_or_a_name_moved(
+    desk: Desk, approve: Approve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[set[str]] = []
+    read = name_states
+
+    async def noted(sql: Any, stream_ids: Any) -> Any:
+        looks.append(set(stream_ids))
+        return await read(sql, stream_ids)
+
+    monkeypatch.setattr("realtime.moderation.naming.name_states", noted)
+    placed = await approve("Li Na")
+    await desk.tell()
+
+    async def look() -> int:
+        looks.clear()
+        return await name_once(desk.database, desk.redis, desk.naming)
+
+    assert (await look(), looks) == (0, [set()])
+    await desk.say("Not seen yet")
+    async with desk.database.begin() as sql:
+        await seal_once(sql)
+    assert (await look(), looks) == (1, [{desk.sale.stream_id}])  # The leaders, under a new number.
+    await desk.decide("host", "hide", placed)
+    assert (await look(), looks) == (2, [{desk.sale.stream_id}])
+    assert (await look(), looks) == (0, [set()])
+
+
+async def test_of_two_that_tell_names_one_does(desk: Desk, approve: Approve) -> None:
+    await approve("Li Na")
+    async with desk.database.begin() as sql:
+        assert await sql.scalar(naming._ALONE)
+        assert await name_once(desk.database, desk.redis, desk.naming) == 0
+    assert await name_once(desk.database, desk.redis, desk.naming) == 2
