@@ -28,6 +28,7 @@ import realtime.feed_routes
 import realtime.milestone_routes
 import realtime.moderation.routes
 import realtime.protocol_routes
+import realtime.rehearsals.routes
 import realtime.routes
 import realtime.text_routes
 import stream_events.routes
@@ -115,6 +116,7 @@ def create_app(settings: Settings, leaving: asyncio.Event | None = None) -> ASGI
         realtime.board_routes,
         realtime.milestone_routes,
         realtime.moderation.routes,
+        realtime.rehearsals.routes,
         realtime.feed_routes,
         realtime.protocol_routes,
         realtime.text_routes,

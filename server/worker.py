@@ -31,6 +31,7 @@ from realtime.alerts.director import run_director
 from realtime.announcer import run_announcer
 from realtime.moderation.naming import run_naming
 from realtime.moderation.screening import run_review
+from realtime.rehearsals.player import run_rehearsals
 from realtime.timers import run_timers
 from server.app import pace as make_pace
 from server.app import redis_client, stripe_gateway
@@ -92,6 +93,7 @@ async def _lead(settings: Settings, database: Database, leader: Sql, stop: async
                 run_director(database, redis, stop),
                 run_review(database, redis, stop),
                 run_naming(database, redis, stop),
+                run_rehearsals(database, redis, stop, public_url=settings.links().public_url),
                 run_mail(database, postman_of(settings), stop),
                 run_retention(database, stop, days=settings.retention_days),
             ):

@@ -29,6 +29,7 @@ import orders.tables  # noqa: F401
 import realtime.alerts.tables
 import realtime.board_tables
 import realtime.moderation.tables
+import realtime.rehearsals.tables
 import realtime.tables  # noqa: F401
 from inventory.offers import Catalogue
 from server.embedded import Engines, start_engines

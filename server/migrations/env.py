@@ -14,6 +14,7 @@ import orders.tables  # noqa: F401
 import realtime.alerts.tables
 import realtime.board_tables
 import realtime.moderation.tables
+import realtime.rehearsals.tables
 import realtime.tables  # noqa: F401
 import stream_events.tables  # noqa: F401
 from stream_events.database import Base, Database
