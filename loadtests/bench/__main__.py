@@ -17,6 +17,7 @@ from loadtests.bench.contenders import WrongRun
 from loadtests.bench.fanout import SCALING, fanout
 from loadtests.bench.sellout import LEVELS, sellout
 from loadtests.bench.settle import ORDERS, settle
+from loadtests.bench.sockets import MINUTES, MUTE, SOCKETS, sockets
 
 
 def main() -> int:
@@ -46,9 +47,15 @@ def parser() -> argparse.ArgumentParser:
         ("sellout", "the order path, from HTTP to durable, beside four others"),
         ("settle", "Stripe's word to a sealed total, beside one transaction a webhook"),
         ("fanout", "one frame to every viewer, beside four others"),
+        ("sockets", "all viewers cut at once, and viewers that never read"),
     ):
         bench = names.add_parser(name, help=about)
         bench.add_argument("--json", type=Path, required=True)
+        if name == "sockets":
+            bench.add_argument("--sockets", type=int, default=SOCKETS, help="cut at once")
+            bench.add_argument("--mute", type=int, default=MUTE, help="viewers that never read")
+            bench.add_argument("--minutes", type=float, default=MINUTES, help="of not reading")
+            continue
         bench.add_argument("--rounds", type=int, default=3, help="medians are of so many runs")
         if name == "sellout":
             bench.add_argument("--seconds", type=float, default=2.0, help="how long a run is")
@@ -68,6 +75,8 @@ def bench(asked: argparse.Namespace) -> Coroutine[Any, Any, dict[str, Any]]:
         return sellout(asked.rounds, asked.seconds, asked.connections)
     if asked.name == "fanout":
         return fanout(asked.rounds, asked.seconds, asked.viewers, asked.peers)
+    if asked.name == "sockets":
+        return sockets(asked.sockets, asked.mute, asked.minutes)
     return settle(asked.rounds, asked.orders)
 
 

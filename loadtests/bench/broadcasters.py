@@ -83,8 +83,8 @@ class Cores:
             os.sched_setaffinity(0, cores)
 
 
-def frame(version: int, published_ns: int) -> bytes:
-    """Return a state frame of ``FRAME_BYTES``; ``published_ns`` is when it was due."""
+def frame(version: int, published_ns: int, size: int = FRAME_BYTES) -> bytes:
+    """Return a state frame of ``size`` bytes; ``published_ns`` is when it was due."""
     text = msgspec.json.encode(
         {
             "t": "state",
@@ -96,7 +96,7 @@ def frame(version: int, published_ns: int) -> bytes:
             "state": {"published_ns": published_ns, "raised_minor": 2_990 * version, "filler": ""},
         }
     )
-    return text.replace(b'"filler":""', b'"filler":"' + b"x" * (FRAME_BYTES - len(text)) + b'"')
+    return text.replace(b'"filler":""', b'"filler":"' + b"x" * (size - len(text)) + b'"')
 
 
 @asynccontextmanager

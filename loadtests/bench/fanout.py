@@ -20,7 +20,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from loadtests.bench import broadcasters, processes
-from loadtests.bench.broadcasters import Broadcaster, Cores, frame
+from loadtests.bench.broadcasters import FRAME_BYTES, Broadcaster, Cores, frame
 from loadtests.bench.contenders import WrongRun
 from loadtests.bench.cpu import exact_cpu_s, resident_kib
 from loadtests.bench.machine import machine
@@ -87,6 +87,7 @@ class Watched:
     viewers: int = 0
     version: int = 0
     first_kib: float | None = None
+    frame_bytes: int = FRAME_BYTES
     runs: list[Run] = field(default_factory=list)
 
     async def let_in(self, count: int) -> None:
@@ -129,7 +130,8 @@ class Watched:
             due = began + tick / hz
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             self.version += 1
-            text = frame(self.version, began_ns + int(tick / hz * 1e9))
+            due_ns = began_ns + int(tick / hz * 1e9)
+            text = frame(self.version, due_ns, self.frame_bytes)
             await self.server.publish(text)
         await asyncio.sleep(1 / hz)
 
