@@ -1,5 +1,5 @@
 // Rehearse with play money: an earlier stream runs once more over the screens that were opened for it, and everything
-// says REHEARSAL. Without an earlier stream, or where the server knows no rehearsal, there is no panel.
+// says REHEARSAL. Without an earlier stream there is nothing to rehearse with, and no panel.
 
 import { Refusal, Unknown } from "../api.js";
 import { el, say } from "../dom.js";
@@ -21,9 +21,18 @@ const w = translator({
   stop: ["Stop", "停止"],
   started: ["The rehearsal runs.", "彩排进行中。"],
   stopped: ["The rehearsal is over.", "彩排已停止。"],
-  running: ["REHEARSAL is running since {at}", "彩排进行中，开始于 {at}"],
+  running: ["REHEARSAL is running since {at} · {done}%", "彩排进行中，开始于 {at} · {done}%"],
   runs: ["REHEARSAL is running", "彩排进行中"],
+  finished: ["REHEARSAL has finished. Its last picture stays on the overlays until you stop it.", "彩排已播完。停止之前，叠加层保留最后画面。"],
 });
+
+const LOOK_MS = 5_000;
+
+function words({ of_stream_id: of, started_at: at, position_s: done, length_s: length, finished }) {
+  if (!of) return "";
+  if (finished) return w("finished");
+  return at ? w("running", { at: timeOfDay(at), done: length ? Math.floor((done * 100) / length) : 0 }) : w("runs");
+}
 
 export class RehearsalPanel {
   constructor(desk, streams) {
@@ -53,16 +62,26 @@ export class RehearsalPanel {
     } catch (error) {
       if (!(error instanceof Refusal) && !(error instanceof Unknown)) throw error;
       if (error instanceof Refusal && error.status === 404) this.node.hidden = true;
+      if (error instanceof Unknown) this.later();
     }
   }
 
   see(rehearsal) {
     this.node.hidden = false;
     const on = Boolean(rehearsal.of_stream_id);
+    const plays = on && !rehearsal.finished;
     this.says.hidden = !on;
-    say(this.says, on ? (rehearsal.started_at ? w("running", { at: timeOfDay(rehearsal.started_at) }) : w("runs")) : "");
-    this.start.hidden = on;
+    say(this.says, words(rehearsal));
+    this.start.hidden = plays;
     this.stop.hidden = !on;
+    // It ends by itself, and somebody else may stop it.
+    if (plays) this.later();
+    else clearTimeout(this.timer);
+  }
+
+  later() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.look(), LOOK_MS);
   }
 
   async begin(node) {

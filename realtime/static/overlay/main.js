@@ -26,6 +26,7 @@ import { Fit, dress } from "./dress.js";
 import { Held } from "./held.js";
 import { Painting } from "./painting.js";
 import { readParameters } from "./parameters.js";
+import { badge, isOn } from "./rehearsal.js";
 import { Upkeep, build } from "./upkeep.js";
 import { t } from "./words.js";
 
@@ -87,14 +88,18 @@ function paintMarks({ stale, ready }) {
   find("link").hidden = !stale;
   if (stale) say(find("link"), t("stale", { age: ageText(ctx.silenceMs() ?? 0) }));
   const trouble = ctx.feed?.link === "refused" ? "refused" : ctx.trouble;
+  if (ctx.params.test) say(find("test"), t(badge(states.status, ctx.feed?.link)));
+  // A rehearsal that nobody started tells nothing, over the best of connections.
+  const silent = !heard.size && !(ctx.params.test && ctx.feed?.link === "live");
   if (trouble) notice(t(trouble));
-  else notice(!heard.size && performance.now() > CONNECTING_MS ? t("connecting") : null);
+  else notice(silent && performance.now() > CONNECTING_MS ? t("connecting") : null);
 }
 
 function paint() {
   const { widget, node, ctx, parts } = stage;
   const known = parts.every((part) => states[part]);
-  const ready = widget.ready ? widget.ready(states, ctx) : known;
+  const on = !ctx.params.test || isOn(states.status);
+  const ready = on && (widget.ready ? widget.ready(states, ctx) : known);
   if (ready) widget.paint(node, states, ctx);
   paintMarks({ stale: ctx.stale(), ready });
 }
@@ -125,7 +130,7 @@ async function learn(ctx, parts) {
       else {
         ctx.trouble = null;
         ctx.streamId = streamId;
-        if (!parts.includes("campaign")) return;
+        if (!parts.includes("campaign") || ctx.params.test) return;
         const front = await untilKnown(() => call("GET", `/streams/${streamId}/storefront`));
         ctx.campaignId = front.campaign.id;
         return;
@@ -141,7 +146,9 @@ async function learn(ctx, parts) {
 
 function watch(ctx, parts) {
   const { widget, node } = stage;
-  const partOf = new Map(parts.map((part) => [topicOf(part, ctx), part]));
+  // The status of a rehearsal tells whether there is one.
+  const watched = ctx.params.test ? [...new Set([...parts, "status"])] : parts;
+  const partOf = new Map(watched.map((part) => [topicOf(part, ctx), part]));
   const held = new Held(ctx.params.delay_ms, (frame) => take(frame, partOf.get(frame.topic)));
   ctx.feed = follow(ctx.params.transport, {
     topics: [...partOf.keys()],
@@ -193,6 +200,7 @@ async function start() {
   if (params.debug) debug(ctx);
   say(find("test"), t(params.test ? "rehearsal" : "testMoney"));
   find("test").hidden = !params.test;
+  document.documentElement.toggleAttribute("data-test", params.test);
   addEventListener("hashchange", () => location.reload());
   ctx.painting = new Painting(paint, params.fps_cap);
   ctx.fit = new Fit(find("card"), params);

@@ -10,7 +10,8 @@ const WAITING_MIN = 20;
 const AGAIN_MS = 3_000;
 
 export class Roll {
-  // ask(path) → the page's answer; from: null begins with the topic's newest, a number after that name.
+  // ask(path) → the page's answer; from: null begins with the topic's newest, a number after that name. Without ask, as
+  // in a rehearsal, where the pages are of other people, what the topic has is all there is.
   constructor(streamId, ask, from = null) {
     Object.assign(this, { streamId, ask });
     this.last = from;
@@ -57,7 +58,8 @@ export class Roll {
   fill() {
     if (this.last === null || this.last >= this.known || this.waiting.length > WAITING_MAX - PAGE) return;
     if (this.newest.length && this.newest[0].n <= this.last + 1) this.put(this.newest);
-    else this.read();
+    else if (this.ask) this.read();
+    else this.put(this.newest);
   }
 
   async read() {

@@ -13,6 +13,8 @@ export const t = translator({
   ended: ["ENDED", "已结束"],
   testMoney: ["TEST MONEY", "测试资金"],
   rehearsal: ["REHEARSAL", "彩排"],
+  rehearsalOver: ["REHEARSAL · FINISHED", "彩排 · 已播完"],
+  rehearsalNone: ["NO REHEARSAL RUNNING", "没有正在进行的彩排"],
   stale: ["NOT LIVE · {age} old", "连接中断 · {age}前"],
   ageS: ["{n} s", "{n} 秒"],
   ageMin: ["{n} min", "{n} 分钟"],

@@ -45,7 +45,7 @@ class Ticker {
 
   begin() {
     const { params, streamId, call } = this.ctx;
-    this.roll = new Roll(streamId, (path) => call("GET", path));
+    this.roll = new Roll(streamId, params.test ? null : (path) => call("GET", path));
     const next = () => this.next();
     const moving = (document.documentElement.dataset.anim ?? "on") === "on";
     this.belt = moving
