@@ -2,7 +2,7 @@
 // The shop and the pay page share it. What is not known is "checking"; "failed" is not among the words.
 
 import { Refusal, Unknown, serverNow, sleep } from "./api.js";
-import { el } from "./dom.js";
+import { el, say } from "./dom.js";
 import { clock, count, named } from "./i18n.js";
 import { money } from "./money.js";
 import { w } from "./order_words.js";
@@ -79,35 +79,55 @@ export function summary(order, nameOf) {
   return el("ul", { class: "lines" }, ...rows);
 }
 
+function queueText({ minutes }) {
+  return (minutes ?? 0) >= 1 ? t("queueMinutes", { minutes: count(minutes) }) : t("queueSoon");
+}
+
+// Put the place of now into a card that stands there already, where the minutes are told to those who hear it.
+export function seeQueue(within, order) {
+  const card = within.querySelector("#queue");
+  if (!card) return;
+  say(card.querySelector(".turn"), queueText(order));
+  say(card.querySelector(".place"), order.ahead > 0 ? t("queueAhead", { ahead: count(order.ahead) }) : "");
+}
+
 export function queueCard(order) {
-  const minutes = order.minutes ?? 0;
-  return el(
+  const card = el(
     "section",
     { class: "card", id: "queue" },
     el("h2", {}, isGift(order) ? w("giftQueue") : t("queueTitle")),
-    el("p", {}, minutes >= 1 ? t("queueMinutes", { minutes: count(minutes) }) : t("queueSoon")),
-    order.ahead > 0 ? el("p", { class: "num soft" }, t("queueAhead", { ahead: count(order.ahead) })) : null,
+    el("p", { class: "turn num", role: "status" }),
+    el("p", { class: "place num soft" }),
     el("p", { class: "soft small gap" }, t("queueWait")),
   );
+  seeQueue(el("div", {}, card), order);
+  return card;
 }
 
 export function contactForm(access, onSaved) {
-  const problem = el("p", { class: "note bad", role: "alert", hidden: true });
+  const problem = el("p", { class: "note bad", id: "contact-problem", hidden: true });
   const button = el("button", { class: "wide", type: "submit" }, t("save"));
   const field = (name, attributes, tag = "input") =>
     el("label", {}, t(name), el(tag, { name, required: true, "aria-required": "true", ...attributes }));
-  const complain = (text) => {
-    problem.textContent = text;
-    problem.hidden = false;
+  // The word of what is wrong belongs to the field that has to be mended, where there is one.
+  const complain = (text, at = null) => {
+    for (const field of form.querySelectorAll("[aria-invalid]")) {
+      field.removeAttribute("aria-invalid");
+      field.removeAttribute("aria-describedby");
+    }
+    problem.hidden = !text;
+    say(problem, text ?? "");
+    if (!at) return;
+    at.setAttribute("aria-invalid", "true");
+    at.setAttribute("aria-describedby", problem.id);
+    at.focus();
   };
   const send = async (event) => {
     event.preventDefault();
     const values = Object.fromEntries(["name", "contact", "address"].map((key) => [key, form.elements[key].value.trim()]));
     const empty = Object.keys(values).find((key) => values[key].length < SHORTEST[key]);
-    if (empty) {
-      form.elements[empty].focus();
-      return complain(t("missing"));
-    }
+    if (empty) return complain(t("missing"), form.elements[empty]);
+    complain(null);
     button.disabled = true;
     button.textContent = t("saving");
     try {
@@ -127,7 +147,7 @@ export function contactForm(access, onSaved) {
     field("contact", { autocomplete: "tel", maxlength: 200, inputmode: "email" }),
     field("address", { autocomplete: "street-address", maxlength: 500, rows: 3 }, "textarea"),
     el("p", { class: "soft small gap" }, t("privacy")),
-    problem,
+    el("div", { role: "alert" }, problem),
     button,
   );
   return form;

@@ -8,6 +8,7 @@ import { Live } from "./live.js";
 // Less than the silence after which a picture counts as old.
 const WAIT_S = 5;
 const FRUITLESS_MAX = 3;
+const HASTY_MAX = 1;
 const EVENTS_TYPE = "text/event-stream";
 
 // Read server-sent events off a response, one "data:" block after the other.
@@ -98,6 +99,8 @@ class Follower {
   constructor(ways, options) {
     Object.assign(this, { ways, options, topics: options.topics, lives: new Map(), known: new Map() });
     Object.assign(this, { live: null, transport: null, fruitless: 0, reconnects: 0, heardAt: null });
+    // hasty: whoever has heard nothing yet tries each way once before it tries any of them again.
+    this.hasty = Boolean(options.hasty);
   }
 
   start() {
@@ -138,10 +141,13 @@ class Follower {
     this.heardAt = heardAt;
     this.fruitless = heard ? 0 : this.fruitless + 1;
     const at = this.ways.indexOf(this.transport);
+    if (heard) this.hasty = Boolean(this.options.hasty);
+    const most = this.hasty ? HASTY_MAX : FRUITLESS_MAX;
     // What brought something and ended begins again with the best way. A refusal is an answer on any of them.
     if (heard && at > 0) this.go(this.ways[0]);
-    else if (this.fruitless >= FRUITLESS_MAX && this.ways.length > 1 && link !== "refused") {
+    else if (this.fruitless >= most && this.ways.length > 1 && link !== "refused") {
       this.fruitless = 0;
+      if (at === this.ways.length - 1) this.hasty = false;
       this.go(this.ways[(at + 1) % this.ways.length]);
     } else retry();
   }

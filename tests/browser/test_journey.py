@@ -79,7 +79,7 @@ async def test_a_bank_that_asks_is_answered_and_the_last_unit_is_stamped_sold_ou
     late = await open_page(f"{deployment.url}/shop/{night.stream_id}")
     await hold(shop, night, 1)
     await expect(overlay.locator(".left")).to_have_text("all held")
-    await expect(late.locator(f"[data-sku={night.sku}]")).to_contain_text("All held at the moment")
+    await expect(late.locator(f"[data-sku={night.sku}]")).to_contain_text("All held now")
     await late.locator("#buy").click()
     await expect(late.get_by_text("units may come back")).to_be_visible(timeout=LONG_MS)
     await give_address(shop)
