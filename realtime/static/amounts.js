@@ -12,7 +12,7 @@ export function presetsOf(majors, currency, leastMinor, mostMinor) {
 }
 
 export class Amounts {
-  constructor({ name, presets, currency, none = false, onChange }) {
+  constructor({ id, name, presets, currency, none = false, onChange }) {
     Object.assign(this, { currency, onChange, chosen: 0 });
     this.buttons = [];
     const chips = el("div", { class: "chips", role: "group", "aria-label": name });
@@ -26,10 +26,13 @@ export class Amounts {
       inputmode: "decimal",
       autocomplete: "off",
       maxlength: 16,
+      // What is wrong with it is said here, or by whoever knows how much may be given.
+      "aria-describedby": `${id}-amount-problem ${id}-problem`,
       oninput: () => this.typed(),
     });
-    this.problem = el("p", { class: "note bad", role: "alert", hidden: true });
-    this.node = el("div", {}, chips, el("label", {}, t("other", { currency }), this.input), this.problem);
+    this.problem = el("p", { class: "note bad", id: `${id}-amount-problem`, hidden: true });
+    const told = el("div", { role: "alert" }, this.problem);
+    this.node = el("div", {}, chips, el("label", {}, t("other", { currency }), this.input), told);
     this.paint();
   }
 
@@ -56,7 +59,11 @@ export class Amounts {
   complain(text) {
     this.problem.hidden = !text;
     say(this.problem, text ?? "");
-    this.input.setAttribute("aria-invalid", String(Boolean(text)));
+    this.mark(Boolean(text));
+  }
+
+  mark(invalid) {
+    this.input.setAttribute("aria-invalid", String(invalid));
   }
 
   paint() {

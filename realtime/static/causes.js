@@ -22,11 +22,11 @@ export class Causes {
       ...causes.map((cause) => el("option", { value: cause.id }, named(cause))),
       causes.length > 1 ? el("option", { value: SEVERAL }, t("several")) : null,
     );
-    this.problem = el("p", { class: "note bad", role: "alert", hidden: true });
+    this.problem = el("p", { class: "note bad", hidden: true });
     this.split = el("div", { class: "split", hidden: true }, ...causes.map((cause) => this.slider(cause)));
     this.split.append(el("p", { class: "soft small" }, t("remainder")));
     const lone = el("p", { class: "soft small" }, `${t("to")}: ${named(causes[0])}`);
-    this.node = causes.length > 1 ? el("div", {}, el("label", {}, t("to"), this.select), this.split, this.problem) : lone;
+    this.node = causes.length > 1 ? el("div", {}, el("label", {}, t("to"), this.select), this.split, el("div", { role: "alert" }, this.problem)) : lone;
   }
 
   slider(cause) {

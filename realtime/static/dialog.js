@@ -7,9 +7,9 @@ export function confirmed({ title, text, yes, no }) {
     const close = (answer) => () => dialog.close(answer);
     const dialog = el(
       "dialog",
-      { "aria-labelledby": "dialog-title" },
+      { "aria-labelledby": "dialog-title", "aria-describedby": "dialog-text" },
       el("h2", { id: "dialog-title" }, title),
-      el("p", {}, text),
+      el("p", { id: "dialog-text" }, text),
       el(
         "div",
         { class: "buttons" },

@@ -22,7 +22,7 @@ export class SaidWith {
       this.fields[name] = el(long ? "textarea" : "input", { name, maxlength: most, rows: long ? 2 : null, autocomplete: "off" });
       return el("label", {}, t(name), this.fields[name]);
     });
-    this.show = el("input", { type: "checkbox", name: "show" });
+    this.show = el("input", { type: "checkbox", name: "show", "aria-describedby": "donate-problem" });
     this.nodes = [
       ...labels,
       el("label", { class: "check" }, this.show, el("span", {}, t("show"))),
@@ -53,10 +53,10 @@ export class Donate {
     const { causes } = gifts;
     const presets = presetsOf(PRESETS, currency, gifts.min_minor, gifts.max_minor);
     const changed = () => this.paint();
-    this.amounts = new Amounts({ name: t("amount"), presets, currency, onChange: changed });
+    this.amounts = new Amounts({ id: "donate", name: t("amount"), presets, currency, onChange: changed });
     this.causes = new Causes(causes, currency, changed);
     this.said = new SaidWith();
-    this.message = el("p", { class: "note", role: "alert", hidden: true });
+    this.message = el("p", { class: "note", id: "donate-problem", hidden: true });
     this.button = el("button", { class: "wide", type: "submit", id: "give" });
     const submit = (event) => {
       event.preventDefault();
@@ -70,10 +70,10 @@ export class Donate {
       this.amounts.node,
       causes.length > 1 ? this.causes.node : null,
       el("details", { class: "inner" }, el("summary", {}, t("words")), ...this.said.nodes),
-      this.message,
+      el("div", { role: "alert" }, this.message),
       this.button,
     );
-    const title = el("summary", {}, el("span", { class: "h2" }, t("giveTitle")));
+    const title = el("summary", {}, el("h2", { class: "h2" }, t("giveTitle")));
     this.node = el("details", { class: "card fold", id: "donate" }, title, this.form);
     this.paint();
   }
@@ -93,6 +93,14 @@ export class Donate {
     return this.causes.trouble() ?? this.said.trouble();
   }
 
+  // The word of it stands by the button; the focus goes to the field that can mend it.
+  complain(trouble) {
+    this.tell(trouble);
+    const silent = trouble === this.said.trouble();
+    this.amounts.mark(!silent && trouble !== this.causes.trouble());
+    (silent ? this.said.fields.name : this.amounts.input).focus();
+  }
+
   paint() {
     if (this.busy) return;
     const amount = this.amounts.value();
@@ -105,7 +113,7 @@ export class Donate {
   give() {
     if (this.busy) return;
     const trouble = this.trouble();
-    if (trouble) return this.tell(trouble);
+    if (trouble) return this.complain(trouble);
     const causes = this.causes.shares();
     const body = { amount_minor: this.amounts.value(), ...(causes && { causes }), ...this.said.body() };
     this.attempt.begin(body);

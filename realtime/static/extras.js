@@ -18,24 +18,24 @@ export class Extras {
     const parts = [];
     if (front.gifts) {
       const presets = presetsOf(GIFTS, currency, front.gifts.min_minor, front.gifts.max_minor);
-      this.gift = new Amounts({ name: t("giftOnTop"), presets, currency, none: true, onChange: changed });
+      this.gift = new Amounts({ id: "extras", name: t("giftOnTop"), presets, currency, none: true, onChange: changed });
       this.causes = new Causes(front.gifts.causes, currency, changed);
       this.whom = el("div", { hidden: true }, this.causes.node);
       parts.push(el("h3", {}, t("giftOnTop")), this.gift.node, this.whom);
     }
-    this.more = el("input", { inputmode: "decimal", autocomplete: "off", maxlength: 16, oninput: changed });
+    this.more = el("input", { inputmode: "decimal", autocomplete: "off", maxlength: 16, oninput: changed, "aria-describedby": "extras-problem" });
     this.step = 10 ** decimals(currency) * (decimals(currency) === 0 ? 100 : 10);
     this.round = el("input", { type: "checkbox", onchange: changed });
     this.adds = el("span", { class: "num soft small" });
     const step = money(this.step, currency, { round: true });
-    this.problem = el("p", { class: "note bad", role: "alert", hidden: true });
+    this.problem = el("p", { class: "note bad", id: "extras-problem", hidden: true });
     parts.push(
       el("label", {}, t("extra", { currency }), this.more, el("small", { class: "soft" }, t("extraText"))),
       el("label", { class: "check" }, this.round, el("span", {}, t("roundUp", { step }), " ", this.adds)),
-      this.problem,
+      el("div", { role: "alert" }, this.problem),
     );
     this.told = el("span", { class: "soft small num" }, t("extrasNone"));
-    const title = el("summary", {}, el("span", { class: "h2" }, t("extras")), " ", this.told);
+    const title = el("summary", {}, el("h2", { class: "h2" }, t("extras")), " ", this.told);
     this.node = el("details", { class: "card fold", id: "extras" }, title, ...parts);
   }
 
@@ -77,6 +77,8 @@ export class Extras {
     const trouble = this.trouble(sums.gifts);
     this.problem.hidden = !trouble || this.gift?.value() === null;
     say(this.problem, trouble ?? "");
+    this.more.setAttribute("aria-invalid", String(this.moreMinor() === null));
+    this.gift?.mark(Boolean(trouble) && this.moreMinor() !== null);
     const { currency } = this.front;
     say(this.adds, this.round.checked && sums.goods ? t("roundUpAdds", { amount: money(sums.roundUp, currency) }) : "");
     say(this.told, sums.gifts ? money(sums.gifts, currency) : t("extrasNone"));
