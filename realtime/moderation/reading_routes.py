@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from orders.schemas import OrderPath
 from realtime.moderation.reading_time import reading_s
-from realtime.moderation.rules import touch
+from realtime.moderation.rules import lock_rules
 from realtime.moderation.schemas import Mark, Marked, MarkIn, ReadingItem
 from stream_events.access import Caller, Role, allow
 from stream_events.errors import not_found, problems
@@ -55,11 +55,12 @@ async def mark_reading(
     """Mark a message as read, kept for later, passed by, or unread again."""
     async with database_of(request).begin() as sql:
         await own_stream(sql, caller, stream_id)
+        rules = await lock_rules(sql, stream_id)
         given = {"stream": stream_id, "order": order_id, "mark": body.mark}
         found = await sql.scalar(_MARK, given)
         if found is None:
             raise not_found("message")
-        await touch(sql, stream_id)
+        rules.revision += 1
     return Marked(order_id=order_id, mark=cast("Mark", found))
 
 

@@ -20,7 +20,6 @@ from realtime.moderation.rules import (
     lock_rules,
     read_rules,
     screen_anew,
-    touch,
 )
 from realtime.moderation.rulings import Mode
 from realtime.moderation.schemas import (
@@ -137,6 +136,7 @@ async def claim(
     """Say that one looks at a text, for 30 seconds; the answer tells who does, if somebody was before."""
     async with database_of(request).begin() as sql:
         await own_stream(sql, caller, stream_id)
+        rules = await lock_rules(sql, stream_id)
         free = or_(
             Review.claimed_by.is_(None),
             Review.claimed_by == caller.id,
@@ -149,7 +149,7 @@ async def claim(
             .returning(Review.order_id)
         )
         if (await sql.execute(mine)).first() is not None:
-            await touch(sql, stream_id)
+            rules.revision += 1
         found = (
             await sql.execute(
                 select(Review.claimed_by, Review.claimed_until, Principal.name)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -32,19 +32,16 @@ async def read_rules(sql: AsyncSession, stream_id: str) -> ModerationRules:
 
 
 async def lock_rules(sql: AsyncSession, stream_id: str) -> ModerationRules:
-    """Return a stream's rules with their row locked: one decision about a stream at a time, after its orders' locks."""
+    """Return a stream's rules with their row locked: one decision about a stream at a time.
+
+    Whoever also locks orders locks them before; messages and reviews come after.
+    """
     await sql.execute(insert(ModerationRules).values(stream_id=stream_id).on_conflict_do_nothing())
     locked = select(ModerationRules).where(ModerationRules.stream_id == stream_id)
     found = await sql.execute(
         locked.with_for_update(key_share=True).execution_options(populate_existing=True)
     )
     return found.scalar_one()
-
-
-async def touch(sql: AsyncSession, stream_id: str) -> None:
-    """Let moderators know that their queue looks different now."""
-    grown = update(ModerationRules).where(ModerationRules.stream_id == stream_id)
-    await sql.execute(grown.values(revision=ModerationRules.revision + 1))
 
 
 async def screen_anew(sql: AsyncSession, stream_id: str) -> None:

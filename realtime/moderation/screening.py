@@ -21,7 +21,7 @@ from orders.messages import HIDDEN
 from realtime.bus import publish_frames
 from realtime.frames import Frame
 from realtime.moderation.filter import GRAVE
-from realtime.moderation.rules import STANDING, filter_of, lock_rules, touch
+from realtime.moderation.rules import STANDING, filter_of, lock_rules
 from realtime.topics import States, read_states, rfc3339, write_states
 from stream_events.database import Database
 
@@ -31,7 +31,9 @@ TICK_S: Final = 0.2
 COUNT_S: Final = 1.0
 SWEEP_S: Final = 10.0
 NEW_FOR_S: Final = 2 * 3600
-BATCH_MAX: Final = 500
+BATCH_MAX: Final = (
+    100  # The filter keeps the worker from everything else for as long as these take.
+)
 STREAMS_MAX: Final = 500
 FILTER: Final = "filter"
 
@@ -72,7 +74,8 @@ async def screen_once(sql: AsyncSession, since: str = "") -> int:
 
 
 async def _screen_stream(sql: AsyncSession, stream_id: str, rows: list[Any]) -> None:
-    words = filter_of(await lock_rules(sql, stream_id))
+    rules = await lock_rules(sql, stream_id)
+    words = filter_of(rules)
     reasons: list[str | None] = []
     for row in rows:
         kinds = {flag.kind for flag in words.flags(row.name, row.message, row.dedication)} & GRAVE
@@ -86,7 +89,7 @@ async def _screen_stream(sql: AsyncSession, stream_id: str, rows: list[Any]) -> 
         "by": FILTER,
     }
     await sql.execute(_SCREEN, given)
-    await touch(sql, stream_id)
+    rules.revision += 1
 
 
 async def tell_once(database: Database, redis: Redis, queues: Queues) -> list[Frame]:

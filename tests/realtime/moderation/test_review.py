@@ -5,8 +5,11 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import pytest
+from sqlalchemy import text
 
 from orders.settlement import settle
+from realtime.moderation.rules import lock_rules
 from realtime.moderation.screening import run_review
 from realtime.shapes import Review as ReviewShape
 from stream_events.ids import new_id
@@ -247,3 +250,23 @@ async def test_a_decision_is_told_within_half_a_second(desk: Desk, bus: Listener
     assert await told(0) < 0.5
     stop.set()
     await loop
+
+
+@pytest.mark.parametrize("call", ["PUT review/{}/claim", "PUT reading/{}"])
+async def test_who_waits_for_a_decision_about_a_text_holds_nothing_of_it(
+    desk: Desk, call: str
+) -> None:
+    placed = await desk.say("Li Na", "Hello")
+    await desk.screen()
+    await desk.decide("host", "show", placed)
+    body = {"mark": "read"} if "reading" in call else None
+    async with desk.database.begin() as sql:
+        await lock_rules(sql, desk.sale.stream_id)
+        asked = asyncio.create_task(desk.call("host", call.format(placed.order_id), body))
+        for _ in range(500):
+            if await desk.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
+                break
+            await asyncio.sleep(0.01)
+        # As a decision does after the rules: were the text held, each would wait for the other.
+        await sql.execute(text("SELECT 1 FROM reviews FOR UPDATE NOWAIT"))
+    assert (await asked).status_code == 200
