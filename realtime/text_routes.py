@@ -1,6 +1,7 @@
 """What other tools show of a sale without a script: a line of text for chat bots, and the QR code of its shop."""
 
 import hashlib
+from functools import lru_cache
 from typing import Annotated, Any, Final, cast
 
 import msgspec
@@ -107,19 +108,25 @@ def get_qr(
 
 def qr_svg(text: str, size_px: int, dark: str, light: str) -> bytes:
     """Return a QR code as an SVG of exactly ``size_px`` pixels a side."""
+    modules, path = _symbol(text)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size_px}" height="{size_px}"'
+        f' viewBox="0 0 {modules} {modules}" shape-rendering="crispEdges">'
+        f'<path fill="{light}" d="M0 0h{modules}v{modules}H0z"/><path fill="{dark}" d="{path}"/></svg>'
+    ).encode()
+
+
+@lru_cache(maxsize=256)
+def _symbol(text: str) -> tuple[int, str]:
+    """Return how many modules a side a code has, and its dark ones as a path; colours and sizes share it."""
     code = segno.make_qr(text, error="m", boost_error=False)
-    modules = code.symbol_size(border=QUIET_ZONE)[0]
     path = "".join(
         f"M{column + QUIET_ZONE} {row + QUIET_ZONE}h1v1h-1z"
         for row, line in enumerate(code.matrix)
         for column, is_dark in enumerate(line)
         if is_dark
     )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size_px}" height="{size_px}"'
-        f' viewBox="0 0 {modules} {modules}" shape-rendering="crispEdges">'
-        f'<path fill="{light}" d="M0 0h{modules}v{modules}H0z"/><path fill="{dark}" d="{path}"/></svg>'
-    ).encode()
+    return int(code.symbol_size(border=QUIET_ZONE)[0]), path
 
 
 def _shop_url(request: Request, stream_id: str) -> str:

@@ -95,8 +95,14 @@ class WordFilter:
         """Return the blocked words that are in ``text`` and not covered by an allowed one."""
         letters = letters_of(text)
         plain = _without_wild(letters)
+        folded = "".join(letter.folded for letter in plain)
         squeezed, runs = _runs(plain)
-        covered = [span for word in self._allowed for span in _exact(word, plain)]
+        found = any(word.letters and word.letters in squeezed for word in self._blocked)
+        covered = [
+            span
+            for word in (self._allowed if found else ())
+            for span in _exact(word, plain, folded)
+        ]
         literal = unicodedata.normalize("NFKC", text)
         starred = [
             part[:STARRED_MAX]
@@ -109,7 +115,7 @@ class WordFilter:
             if _is_hit(word, plain, squeezed, runs, covered)
             or (word.literal is not None and word.literal in literal)
             or any(_is_starred(word, part) for part in starred)
-            or (any(word.gaps) and any(_exact(word, plain)))
+            or (any(word.gaps) and any(_exact(word, plain, folded)))
         ]
 
 
@@ -235,9 +241,11 @@ def _hangs_together(letters: Sequence[Letter], starts: range, ends: range) -> bo
     return 2 * single >= len(pieces)
 
 
-def _exact(word: _Word, letters: Sequence[Letter]) -> Iterator[tuple[int, int]]:
-    """Yield where an allowed word stands just as the list has it: not drawn out, not spaced out, no digits in it."""
-    text = "".join(letter.folded for letter in letters)
+def _exact(word: _Word, letters: Sequence[Letter], text: str) -> Iterator[tuple[int, int]]:
+    """Yield where a word stands in ``letters`` (``text`` in a row) just as the list has it.
+
+    That is: not drawn out, not spaced out, no digits in it.
+    """
     at = text.find(word.folded) if word.folded else -1
     while at >= 0:
         end = at + len(word.folded)
