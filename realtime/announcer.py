@@ -63,14 +63,21 @@ async def tick_once(database: Database, redis: Redis, known: Known) -> int:
     Of several announcers on one database only one ticks at a time; the others do nothing and return 0.
     """
     at = datetime.now(UTC)
-    async with database.begin() as sql:
-        if not await sql.scalar(_ALONE):
-            return 0
-        tick = await _look(sql, known, at)
-        changed = {
-            topic: state for topic, state in tick.states.items() if known.states.get(topic) != state
-        }
-        frames = await write_states(sql, changed, known.ages, at) if changed else []
+    try:
+        async with database.begin() as sql:
+            if not await sql.scalar(_ALONE):
+                return 0
+            tick = await _look(sql, known, at)
+            changed = {
+                topic: state
+                for topic, state in tick.states.items()
+                if known.states.get(topic) != state
+            }
+            frames = await write_states(sql, changed, known.ages, at) if changed else []
+    except BaseException:
+        # What boards read may have been taken back with the rest of the tick, or be read in part.
+        known.boards.held.clear()
+        raise
     _keep(known, tick, frames)
     await _publish(redis, frames, at)
     return len(frames)

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from orders.giving_tables import Match
 from orders.ledger import accounts
@@ -210,6 +211,22 @@ async def test_matches_are_those_of_the_stream_in_the_order_they_are_drawn_from(
     await tick_once(database, redis, known)
     first = (await _state(database, sale, "matches"))["items"][0]
     assert (first["left_minor"], first["on"]) == (0, False)
+
+
+async def test_a_tick_that_broke_leaves_nothing_that_is_taken_for_read(
+    database: Database, redis: Redis, sale: Sale, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = await _match(database, sale)
+    known = Known()
+    await tick_once(database, redis, known)
+    known.sweep_due += 1_000
+    await sell(database, sale)
+    with monkeypatch.context() as broken:
+        broken.setattr("realtime.board_states._POTS", text("SELECT 1 / 0, :streams, :pots_max"))
+        with pytest.raises(DBAPIError):
+            await tick_once(database, redis, known)
+    await tick_once(database, redis, known)
+    assert [item["id"] for item in (await _state(database, sale, "matches"))["items"]] == [own]
 
 
 async def test_every_state_has_its_shape(database: Database, redis: Redis, sale: Sale) -> None:
