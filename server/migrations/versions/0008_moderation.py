@@ -1,5 +1,7 @@
 """Moderators, their rules, and who let which text pass."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -37,11 +39,11 @@ _DISPLAYS = (
 _ROLES = "ALTER TABLE principals ADD CONSTRAINT ck_principals_role CHECK (role IN ({}))"
 
 
-def _id(name: str, *, nullable: bool = False) -> sa.Column:
+def _id(name: str, *, nullable: bool = False) -> sa.Column[Any]:
     return sa.Column(name, sa.String(collation="C"), nullable=nullable)
 
 
-def _at(name: str, *, nullable: bool = False) -> sa.Column:
+def _at(name: str, *, nullable: bool = False) -> sa.Column[Any]:
     default = None if nullable else sa.text("now()")
     return sa.Column(name, sa.DateTime(timezone=True), server_default=default, nullable=nullable)
 
