@@ -12,7 +12,9 @@ from orders.settlement import settle
 from realtime.moderation.rules import lock_rules
 from realtime.moderation.screening import run_review
 from realtime.shapes import Review as ReviewShape
+from stream_events.access import Signer
 from stream_events.ids import new_id
+from tests.factories import seed_sale
 from tests.orders.payers import run
 from tests.realtime.announced import Listener
 from tests.realtime.moderation.conftest import Desk
@@ -42,6 +44,31 @@ async def test_only_what_is_paid_for_and_meant_to_be_shown_comes_in(desk: Desk) 
     await settle(desk.database, [paid.refund("re_2")])
     assert [each["name"] for each in await desk.listed("pending")] == ["Unpaid"]
     assert await desk.decide("host", "show", paid) == "returned"
+    # A bank that holds the whole of it has taken it away as well.
+    await run(
+        desk.database,
+        "UPDATE orders SET state = 'DISPUTED', disputed_minor = received_minor WHERE id = :id",
+        id=unpaid.order_id,
+    )
+    assert await desk.listed("pending") == []
+    assert await desk.decide("host", "show", unpaid) == "returned"
+
+
+async def test_texts_of_another_stream_are_none_of_ours(desk: Desk, signer: Signer) -> None:
+    other = await seed_sale(desk.database, signer, sku="SAUCE")
+    theirs = Desk(desk.api, desk.database, desk.redis, other)
+    text_of_theirs = await theirs.say("Li Na", "Hello")
+    assert await desk.screen() == 1
+    assert await desk.listed("pending") == []
+    for role in ("moderator", "host", "operator"):
+        for decision in ("pass", "show", "hide"):
+            assert await desk.decide(role, decision, text_of_theirs) == "unknown"
+    assert (
+        await desk.call("host", f"PUT review/{text_of_theirs.order_id}/claim")
+    ).status_code == 404
+    [item] = await theirs.listed("pending")
+    assert (item["display"], item["revision"]) == ("PENDING_REVIEW", 1)
+    assert await theirs.decide("host", "show", text_of_theirs) == "SHOWN"
 
 
 async def test_one_pass_shows_takes_back_and_keeps_who_did(desk: Desk) -> None:
