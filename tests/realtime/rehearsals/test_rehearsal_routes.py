@@ -96,6 +96,12 @@ async def test_stopping_leaves_nothing_but_word_that_it_is_over(
     await tick_once(database, redis, plays)
     assert await _epoch(database, earlier, "tally") > before
     assert (await told(database, earlier))["status"]["state"] == "live"
+    # So does one that is started over another: nothing of the night before is left under it.
+    before = await _epoch(database, earlier, "tally")
+    await ask("PUT", body)
+    assert await told(database, earlier) == {}
+    await tick_once(database, redis, plays)
+    assert await _epoch(database, earlier, "tally") > before
 
 
 async def _epoch(database: Database, earlier: Earlier, part: str) -> int:
