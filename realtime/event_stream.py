@@ -1,8 +1,8 @@
 """Frames as server-sent events, written one after another as the reader takes them.
 
 The next event is made only when the last one was taken, from what is newest then: a reader that is slow skips states
-in between, and one that never reads costs one full buffer and a place. An event's id is the whole position of its reader,
-epoch and version of each topic, so that ``Last-Event-ID`` resumes all of them.
+in between, and one that never reads costs one full buffer and is sent away. An event's id is the whole position of
+its reader, epoch and version of each topic, so that ``Last-Event-ID`` resumes all of them.
 """
 
 import asyncio
@@ -21,6 +21,8 @@ from realtime.newest import Newest, Watcher
 
 # Everybody comes back now and then, so that no reader is for ever and load finds its way to new processes.
 READING_S: Final = (540, 660)
+# Who takes nothing for so long holds a place that others wait for.
+WRITE_S_MAX: Final = 10.0
 RETRY_MS: Final = (500, 3_000)
 
 Known = dict[str, tuple[int, int]]
@@ -64,7 +66,7 @@ class EventStream(Response):
                 )
                 await self._tell(watcher, send)
                 await send({"type": "http.response.body", "body": b""})
-            except (ClientDisconnect, OSError):
+            except (ClientDisconnect, OSError, TimeoutError):
                 return
             finally:
                 gone.cancel()
@@ -98,7 +100,8 @@ class EventStream(Response):
 
 
 async def _write(send: Send, data: bytes) -> None:
-    await send({"type": "http.response.body", "body": data, "more_body": True})
+    async with asyncio.timeout(WRITE_S_MAX):
+        await send({"type": "http.response.body", "body": data, "more_body": True})
 
 
 async def _until_gone(receive: Receive, watcher: Watcher) -> None:

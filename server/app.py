@@ -50,6 +50,7 @@ from server.settings import SANDBOX_SECRET_KEY, Settings
 from stream_events import errors, outages
 from stream_events.access import Signer
 from stream_events.database import Database
+from stream_events.kept_answers import KeptAnswers
 from stream_events.limits import Limits
 
 DESCRIPTION = """
@@ -177,5 +178,6 @@ async def _start(
         "pace": pace(settings, redis),
         "webhook_secrets": settings.webhook_secrets(),
         "links": settings.links(),
+        "kept_answers": KeptAnswers(),
         "limits": Limits(settings.shoppers_per_minute, settings.orders_per_second_per_shopper),
     }

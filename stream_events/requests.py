@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from stream_events.access import Signer
 from stream_events.database import Database
+from stream_events.kept_answers import KeptAnswers
 from stream_events.limits import Limits
 
 
@@ -28,6 +29,11 @@ def signer_of(request: Request) -> Signer:
 def limits_of(request: Request) -> Limits:
     """Return the rates that callers may not pass."""
     return cast("Limits", request.state.limits)
+
+
+def kept_answers_of(request: Request) -> KeptAnswers:
+    """Return the public answers that this process keeps for a moment."""
+    return cast("KeptAnswers", request.state.kept_answers)
 
 
 def mode_of(request: Request) -> Literal["sandbox", "live"]:

@@ -36,6 +36,7 @@ from server.embedded import Engines, start_engines
 from server.migrate import upgrade
 from stream_events.access import Signer
 from stream_events.database import Base, Database
+from stream_events.kept_answers import KeptAnswers
 from stream_events.limits import Limits
 from stream_events.links import Links
 from tests.applications import make_app
@@ -218,6 +219,7 @@ def app_state(
         "database": database,
         "redis": redis,
         "signer": signer,
+        "kept_answers": KeptAnswers(kept_s=0),
         "limits": limits,
         "links": links,
         "catalogue": catalogue,
