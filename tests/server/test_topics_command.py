@@ -36,11 +36,11 @@ async def test_restored_topics_are_newer_than_all_that_was_seen(
         database, "UPDATE topics SET epoch = :ahead WHERE topic LIKE '%/stock'", ahead=ahead
     )
     assert await shown() == 0
+    called_ms = time.time_ns() // 1_000_000
     code, out, _ = await command(database_url, redis_url, "topics", "raise-epoch")
     rows = await topics(database)
     assert (code, out.split()[0]) == (0, str(len(rows)))
-    assert rows[topic].epoch > before.epoch
-    assert rows[topic].epoch > time.time_ns() // 1_000_000 - 60_000
+    assert rows[topic].epoch >= called_ms > before.epoch
     assert rows[f"stream/{sale.stream_id}/stock"].epoch == ahead + 1
     assert await shown() == 1
     # The announcer, which had seen the old epoch, goes on in the new one.

@@ -187,13 +187,33 @@ async def test_panic_is_on_every_screen_at_once_while_the_worker_is_busy(
 
 
 async def test_a_worker_that_is_down_keeps_nobody_from_clearing_the_screens(
-    desk: Desk, sale: Sale, database: Database, redis: Redis, start_process: Start
+    desk: Desk,
+    sale: Sale,
+    database: Database,
+    redis: Redis,
+    start_process: Start,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await pay(database, sale, [Paid(now())])
+    # So that a screen sees what is published, and not what its gateway finds a little later.
+    monkeypatch.setattr("realtime.feed.REREAD_S", 60.0)
+    await pay(database, sale, [Paid(now()), Paid(now())])
     await tick_once(database, redis, Round())
     async with start_process() as served:
         client = await served.watch(f"stream/{sale.stream_id}/alerts/main")
-        assert (await state_where(client, lambda _: True)).on_air is not None
+        on_air = (await state_where(client, lambda _: True)).on_air
+        assert on_air is not None
+        await desk("PUT alerts/muted", {"muted": True})
+        assert (await state_where(client, lambda state: state.muted)).on_air is not None
+        await desk("PUT alert-groups/main", {"sound": "chime"})
+        await state_where(client, lambda state: state.sound == "chime")
+        await desk("POST alerts/main/shown", {"airing": on_air.id})
+        await state_where(client, lambda state: state.on_air is not None and state.on_air.shown)
+        await desk("POST alerts/main/skip", {"airing": on_air.id})
+        await state_where(client, lambda state: state.on_air is None)
+        await desk("PUT alerts/muted", {"muted": False})
+        await tick_once(database, redis, Round())
+        assert (await state_where(client, lambda state: not state.muted)).muted is False
+        await state_where(client, lambda state: state.on_air is not None)
         await desk("PUT alerts/panic", {"panic": True})
         assert (await state_where(client, lambda state: state.panic)).on_air is None
 

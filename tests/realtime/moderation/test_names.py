@@ -35,8 +35,8 @@ async def test_each_giver_has_one_number_in_the_order_of_approval(
     await desk.screen()
     assert await desk.decide("moderator", "show", second) == "SHOWN"
     assert await desk.decide("moderator", "show", first) == "SHOWN"
-    await approve(None, "A message without a name", shopper_id="shp_c")
     await approve(None, "From somebody who is never named", shopper_id="shp_n")
+    await approve(None, "A message without a name", shopper_id="shp_c")
     again = await approve("Second, newer", shopper_id="shp_b")
     await approve("Third", shopper_id="shp_c")
     state = await desk.state("names")
