@@ -55,7 +55,7 @@ class Backend:
     replies: dict[tuple[str, str], Callable[[dict[str, Any]], Reply]] = field(default_factory=dict)
     asked: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     silent: bool = False
-    stopping: bool = False
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     sockets: dict[WebSocket, list[str]] = field(default_factory=dict)
 
     async def say(self, topic: str, **state: Any) -> None:
@@ -149,8 +149,7 @@ def _add_socket(app: FastAPI, backend: Backend) -> None:
                 await websocket.send_text(json.dumps(backend.topics[topic]))
         backend.sockets[websocket] = topics
         try:
-            while True:
-                await asyncio.sleep(1)
+            while not await _stops_within(backend, 1):
                 if not backend.silent:
                     beat = {"t": "beat", "at": int(time.time() * 1000)}
                     await websocket.send_text(json.dumps(beat))
@@ -158,6 +157,12 @@ def _add_socket(app: FastAPI, backend: Backend) -> None:
             return
         finally:
             backend.sockets.pop(websocket, None)
+
+
+async def _stops_within(backend: Backend, seconds: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(backend.stopping.wait(), seconds)
+    return backend.stopping.is_set()
 
 
 def _add_feed(app: FastAPI, backend: Backend) -> None:
@@ -193,7 +198,7 @@ def _add_feed(app: FastAPI, backend: Backend) -> None:
 
 async def _events(backend: Backend, topics: list[str]) -> AsyncIterator[str]:
     sent: dict[str, Any] = {}
-    while not backend.stopping:
+    while not backend.stopping.is_set():
         for name in topics:
             frame = backend.topics.get(name)
             if frame is not None and sent.get(name) != frame:
@@ -247,7 +252,7 @@ async def serving(backend: Backend) -> AsyncIterator[Backend]:
     try:
         yield backend
     finally:
-        backend.stopping = True
+        backend.stopping.set()
         await backend.cut()
         server.should_exit = True
         await task

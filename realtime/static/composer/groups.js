@@ -42,12 +42,11 @@ function select(allowed, value) {
 
 export class Groups {
   constructor(stream, api, currency) {
-    Object.assign(this, { stream, api, currency, group: "main", delayMs: 0, inputs: {} });
+    Object.assign(this, { stream, api, currency, group: "main", inputs: {} });
     this.title = el("h2", {});
     this.fields = el("div", { class: "grid" });
-    this.warning = el("p", { class: "note bad", role: "status", hidden: true }, t("tooSlow"));
     this.save = el("button", { type: "submit" }, t("save"));
-    const form = el("form", { onsubmit: (event) => this.send(event) }, this.fields, this.warning, el("p", {}, this.save));
+    const form = el("form", { onsubmit: (event) => this.send(event) }, this.fields, el("p", {}, this.save));
     const tests = Object.entries(TESTS).map(([kind, word]) => {
       const button = el("button", { type: "button", class: "quiet", "data-test": kind, onclick: () => this.test(button, kind) }, t(word));
       return button;
@@ -67,9 +66,7 @@ export class Groups {
     return `/streams/${encodeURIComponent(this.stream.id)}/${rest}`;
   }
 
-  async show(group, delayMs) {
-    this.delayMs = delayMs;
-    this.warn();
+  async show(group) {
     if (this.shown === group) return;
     this.shown = this.group = group;
     say(this.title, t("alertsTitle", { group }));
@@ -86,7 +83,7 @@ export class Groups {
     };
     for (const [name, least, most, per] of NUMBERS) {
       const attributes = { type: "number", inputmode: "decimal", required: true, min: least, max: most, step: per > 1 ? 0.5 : 1 };
-      put(name, t(name), el("input", { ...attributes, value: settings[name] / per, oninput: () => this.warn() }));
+      put(name, t(name), el("input", { ...attributes, value: settings[name] / per }));
     }
     for (const name of AMOUNTS) {
       const value = amountText(settings[name], this.currency);
@@ -95,12 +92,6 @@ export class Groups {
     put("compress", t("compress"), select(["auto", "off"], settings.compress));
     put("sound", t("groupSound"), select(["none", "chime"], settings.sound ?? "none"));
     this.fields.replaceChildren(...rows);
-    this.warn();
-  }
-
-  warn() {
-    const shownMs = Number(this.inputs.show_ms?.value ?? 0) * 1000;
-    this.warning.hidden = !(shownMs && this.delayMs >= shownMs);
   }
 
   read() {

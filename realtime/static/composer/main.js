@@ -74,7 +74,7 @@ function refresh() {
   preview.show({ path: path + query(["delay_ms"]), secret, width, height });
   groups.node.hidden = composed.widget !== "alerts";
   const { values } = readParameters(query(), view.own);
-  if (!groups.node.hidden) groups.show(values.group, values.delay_ms);
+  if (!groups.node.hidden) groups.show(values.group);
 }
 
 function put(name, text) {

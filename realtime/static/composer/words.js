@@ -52,10 +52,6 @@ const said = {
   save: ["Save for the group", "保存分组设置"],
   saved: ["Saved.", "已保存。"],
   badAmount: ["Type an amount such as 50 or 50.00.", "请输入金额，例如 50 或 50.00。"],
-  tooSlow: [
-    "With this delay an alert is over before it may be shown. Make the delay shorter than the seconds on screen.",
-    "延迟过长：提醒显示前就已结束。请让延迟短于显示秒数。",
-  ],
   tryIt: ["Try it", "试一试"],
   testOrder: ["Test order", "测试订单"],
   testGift: ["Test gift", "测试捐赠"],

@@ -13,7 +13,7 @@
 //     paint(node, states, ctx),    states[part] is the newest state; called when ready
 //     ready(states, ctx) → bool,   is there anything to show; without it, when every part is known
 //     idle(states, ctx) → bool,    may the page reload now; without it, always
-//     hear(node, part, state),     told of each frame as it comes, before delay_ms: for what must stop at once
+//     hear(node, part, state, at), told of each frame as it comes, with its time, before delay_ms: for what must be at once
 //   }
 // ctx: { params, t, locale, streamId, now() server ms less delay_ms, call(method, path, body), stale(), dashed(),
 //        again(ms) paint once more by then, link() what the connection is like }
@@ -89,8 +89,8 @@ function paintMarks({ stale, ready }) {
   if (stale) say(find("link"), t("stale", { age: ageText(ctx.silenceMs() ?? 0) }));
   const trouble = ctx.feed?.link === "refused" ? "refused" : ctx.trouble;
   if (ctx.params.test) say(find("test"), t(badge(states.status, ctx.feed?.link)));
-  // A rehearsal that nobody started tells nothing, over the best of connections.
-  const silent = !heard.size && !(ctx.params.test && ctx.feed?.link === "live");
+  // Over the best of connections a rehearsal that nobody started tells nothing, and what was told may wait for delay_ms.
+  const silent = !heard.size && ctx.feed?.link !== "live";
   if (trouble) notice(t(trouble));
   else notice(silent && performance.now() > CONNECTING_MS ? t("connecting") : null);
 }
@@ -154,7 +154,7 @@ function watch(ctx, parts) {
     topics: [...partOf.keys()],
     token: () => token,
     onFrame: (frame) => {
-      widget.hear?.(node, partOf.get(frame.topic), frame.state);
+      widget.hear?.(node, partOf.get(frame.topic), frame.state, frame.at);
       held.put(frame);
     },
     onLink: () => ctx.painting.soon(),

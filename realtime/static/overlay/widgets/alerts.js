@@ -1,6 +1,7 @@
 // The alert that is on air in this overlay's group. The server keeps the queue and decides what is on and until when;
-// this only shows it, says once that it is really seen, and takes it off on the second. It knows of one alert at a
-// time, so nothing can pile up here, and an alert that was seen before a refresh is not played again.
+// this says once that it shows it, as soon as it hears of it, shows it delay_ms later, and takes it off on the second.
+// It knows of the few that are between hearing and showing, so nothing can pile up here, and an alert that somebody
+// promised to show before a refresh is not played again.
 
 import { Refusal, Unknown, serverNow, sleep } from "../../api.js";
 import { productArt } from "../../art.js";
@@ -28,6 +29,8 @@ const LEAVE_MS = 450;
 const SAY_TRIES = 4;
 const SAY_AGAIN_MS = 400;
 const LONG_S = 120;
+// A minute's delay with two seconds for each, and as many again that are over.
+const AIRINGS_MAX = 64;
 
 // In a frame of the composer or the console this is a preview: what is seen there was not seen by the audience.
 const isPreview = window.top !== window;
@@ -95,88 +98,134 @@ class Screen {
   constructor(ctx) {
     this.ctx = ctx;
     this.node = el("div", { class: "alerts", role: "status" });
+    this.heard = new Map();
+    this.last = null;
     this.show = null;
-    // The one that is over, or was over when this page began: it does not come back.
-    this.done = null;
     this.began = false;
-    this.timer = null;
-    this.stopped = false;
+    this.board = null;
   }
 
-  // Told of a frame before any delay: whoever presses panic or mute does not mean "in ten seconds".
-  hear({ muted, panic }) {
-    this.stopped = muted || panic;
-    if (this.stopped) this.off();
+  // Told of a frame before any delay. Whoever presses panic, mute or skip does not mean "in ten seconds", and the
+  // director wants to know now, not in ten seconds, whether an overlay takes what is on air.
+  hear({ on_air: alert, muted, panic, sound }, at) {
+    const begins = !this.began;
+    this.began = true;
+    this.sound = sound;
+    const stopped = muted || panic;
+    if (stopped) for (const one of this.heard.values()) one.over = true;
+    const { last } = this;
+    // By the server's own clock it was taken off before its time: skipped. Without a delay it is over in any case.
+    const left = last && last.alert.id !== alert?.id;
+    if (left && (!this.ctx.params.delay_ms || at < Date.parse(last.alert.ends_at))) last.over = true;
+    this.last = alert && this.note(alert, stopped || (begins && alert.shown));
+    if (stopped) this.off();
+    else if (this.show?.one.over) this.leave();
+    else if (this.show && this.show.one === this.last) this.rewrite();
+    if (this.last) this.promise(this.last);
+  }
+
+  // Keep an airing with the time it has on this screen. What is said of it anew, such as a name that was hidden,
+  // counts from now on.
+  note(alert, over) {
+    const known = this.heard.get(alert.id);
+    if (known) {
+      known.over ||= over;
+      return Object.assign(known, { alert });
+    }
+    const now = performance.now();
+    const { delay_ms: delayMs } = this.ctx.params;
+    const dueMs = Date.parse(alert.starts_at) + delayMs - serverNow();
+    const serverEndsAt = now + Date.parse(alert.ends_at) - serverNow();
+    const one = { alert, over, said: false, dueAt: now + Math.min(Math.max(dueMs, 0), delayMs), serverEndsAt, endsAt: serverEndsAt + delayMs };
+    one.over ||= serverEndsAt <= now;
+    this.heard.set(alert.id, one);
+    if (this.heard.size > AIRINGS_MAX) this.heard.delete(this.heard.keys().next().value);
+    this.ctx.again(one.dueAt - now);
+    return one;
+  }
+
+  // What nobody promised to show by its end is queued again by the server, and will be on air another time.
+  isOurs(one) {
+    return this.isSilent() || one.said || one.alert.shown || performance.now() < one.serverEndsAt;
+  }
+
+  // A rehearsal is nothing that the director of the real alerts should hear of, and a preview has no audience.
+  isSilent() {
+    return isPreview || this.ctx.params.test;
+  }
+
+  isIdle() {
+    const now = performance.now();
+    return ![...this.heard.values()].some((one) => !one.over && now < one.endsAt);
   }
 
   // Nothing on the next frame, without any motion.
   off() {
-    clearTimeout(this.timer);
-    if (this.show) this.done = this.show.id;
     this.show = null;
     this.node.replaceChildren();
     document.documentElement.toggleAttribute("data-empty", true);
   }
 
   leave() {
-    clearTimeout(this.timer);
     const { show } = this;
     if (!show) return;
     this.show = null;
-    this.done = show.id;
+    show.one.over = true;
     document.documentElement.toggleAttribute("data-empty", true);
     show.node.dataset.state = "out";
     if (this.ctx.params.anim === "off") show.node.remove();
     else setTimeout(() => show.node.remove(), LEAVE_MS);
   }
 
-  take(states) {
-    this.follow(states);
+  take({ board }) {
+    this.board = board ?? null;
+    const now = performance.now();
+    const coming = [...this.heard.values()].filter((one) => !one.over && now < one.endsAt && this.isOurs(one));
+    const due = coming.filter((one) => one.dueAt <= now).at(-1) ?? null;
+    if (this.show?.one !== due) {
+      this.leave();
+      if (due) this.enter(due);
+    } else if (due) this.rewrite();
+    if (due) this.promise(due);
     // Marks on a picture of nothing would hang in the air.
     document.documentElement.toggleAttribute("data-empty", !this.show);
+    const next = Math.min(...coming.map((one) => (one.dueAt > now ? one.dueAt : one.endsAt)));
+    if (Number.isFinite(next)) this.ctx.again(next - now);
   }
 
-  follow({ alerts, board }) {
-    const first = !this.began;
-    this.began = true;
-    const alert = alerts.on_air;
-    if (first && alert?.shown) this.done = alert.id;
-    if (this.stopped || alerts.muted || alerts.panic) return this.off();
-    if (!alert || alert.id === this.done) return this.leave();
-    // By the server's own clock, not the delayed one: after its end the next alert is on air, or this one came again.
-    const leftMs = Date.parse(alert.ends_at) - serverNow();
-    if (leftMs <= 0) return this.leave();
-    const card = board?.cards.find((one) => one.sku === alert.sku) ?? null;
-    if (this.show?.id !== alert.id) {
-      this.leave();
-      this.enter(alert, card, leftMs, alerts.sound);
-    } else write(this.show, alert, card);
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.leave(), leftMs);
+  rewrite() {
+    const { show } = this;
+    const { alert } = show.one;
+    write(show, alert, this.board?.cards.find((card) => card.sku === alert.sku) ?? null);
   }
 
-  enter(alert, card, leftMs, sound) {
-    const show = { id: alert.id, node: el("section", { class: "alert plate", "data-airing": alert.id, "data-state": "wait" }), words: null };
-    write(show, alert, card);
-    show.node.style.setProperty("--left", `${leftMs}ms`);
+  enter(one) {
+    const { alert } = one;
+    const attributes = { class: "alert plate", "data-airing": alert.id, "data-state": "wait" };
+    const show = { one, node: el("section", attributes), words: null };
+    this.show = show;
+    this.rewrite();
+    show.node.style.setProperty("--left", `${one.endsAt - performance.now()}ms`);
     // A crowd of alerts in a moment leaves one that goes and one that comes.
     while (this.node.children.length > 1) this.node.firstChild.remove();
     this.node.append(show.node);
-    this.show = show;
     // Laid out once where it comes from, or the browser would not see that it moves.
     void show.node.offsetWidth;
     show.node.dataset.state = "in";
-    const wanted = this.ctx.params.sound === "auto" ? sound : this.ctx.params.sound;
+    const wanted = this.ctx.params.sound === "auto" ? this.sound : this.ctx.params.sound;
     if (wanted === "chime") chime(alert.kind === "burst" || alert.units === 0);
-    // A rehearsal is nothing that the director of the real alerts should hear of.
-    if (!isPreview && !this.ctx.params.test) this.whenPainted(show);
   }
 
-  // Two frames on, the first one has been painted; a source that is not painted never gets there.
-  whenPainted(show) {
+  // Say that this airing is shown here, once, and only from a source that is being painted: one that is not never
+  // gets two frames on.
+  promise(one) {
+    if (one.said || one.over || this.isSilent()) return;
     requestAnimationFrame(() =>
       requestAnimationFrame(() => {
-        if (this.show === show && document.visibilityState === "visible") this.saySeen(show.id);
+        const seen = document.visibilityState === "visible" && this.ctx.painting.visible;
+        if (one.said || one.over || !seen || performance.now() >= one.serverEndsAt) return;
+        one.said = true;
+        this.saySeen(one.alert.id);
       }),
     );
   }
@@ -212,12 +261,13 @@ export default {
     const screen = new Screen(ctx);
     screen.node.style.setProperty("--lines", String(ctx.params.lines));
     screens.set(screen.node, screen);
+    ctx.screen = screen;
     return screen.node;
   },
-  ready: (states) => Boolean(states.alerts),
-  idle: (states) => !states.alerts?.on_air,
-  hear(node, part, state) {
-    if (part === "alerts") screens.get(node).hear(state);
+  ready: (states, ctx) => ctx.screen.began,
+  idle: (states, ctx) => ctx.screen.isIdle(),
+  hear(node, part, state, at) {
+    if (part === "alerts") screens.get(node).hear(state, at);
   },
   paint(node, states) {
     screens.get(node).take(states);
