@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse
 from playwright.async_api import Page, expect
 
 from server.processes import free_port
-from tests.browser.conftest import Open, Watch, shot
+from tests.browser.conftest import SOONER, Open, Watch, shot
 from tests.browser.deployment import Deployment, Night, open_night
 from tests.realtime.conftest import until
 
@@ -99,10 +99,10 @@ def connected(
 ) -> Callable[..., Coroutine[Any, Any, Page]]:
     """Open the foreign page with the client in it."""
 
-    async def connect(**given: Any) -> Page:
+    async def connect(*, before: str = "", **given: Any) -> Page:
         topics = [f"stream/{night.stream_id}/{part}" for part in ("tally", "stock", "status")]
         asked = {"origin": deployment.url, "topics": topics} | given
-        return await open_page(f"{elsewhere}/#{json.dumps(asked)}")
+        return await open_page(f"{elsewhere}/#{json.dumps(asked)}", before=before)
 
     return connect
 
@@ -156,7 +156,7 @@ async def test_where_no_socket_and_no_stream_comes_through_it_polls(
     connected: Any, change_goal: Goal, pages: Watch
 ) -> None:
     pages.forgiven = ("status of 404", "WebSocket connection", "MIME type")
-    page = await connected(blocked=["ws", "sse"])
+    page = await connected(blocked=["ws", "sse"], before=SOONER)
     await page.wait_for_function(
         "window.feed?.transport === 'poll' && feed.link === 'live'", timeout=30_000
     )

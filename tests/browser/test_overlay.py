@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import Open, Watch, shot
+from tests.browser.conftest import Open, Watch, leap, shot
 from tests.browser.scripted_backend import EPOCH, Backend
 from tests.browser.story import BOARD, STOCK, STREAM, TALLY
 
@@ -99,7 +99,6 @@ async def test_a_growing_total_rolls_to_exactly_the_new_one(
     assert await shown(page) == "¥2.50"
 
 
-@pytest.mark.slow
 async def test_a_correction_is_said_and_not_slipped_in(
     open_page: Open, backend: Backend, overlay_key: str
 ) -> None:
@@ -121,7 +120,8 @@ async def test_a_correction_is_said_and_not_slipped_in(
     assert note["y"] + note["height"] <= total["y"] + 2
     await put_on_stage(page)
     await page.screenshot(path=shot("overlay-corrected"))
-    await expect(dip).to_be_hidden(timeout=12_000)
+    await leap(page, 8_000)
+    await expect(dip).to_be_hidden()
     # An older frame that comes late is no correction, and neither is growth.
     await backend.send(TOPIC, EPOCH, 2, TALLY | {"raised_minor": 100})
     await backend.send(TOPIC, EPOCH, 50, TALLY | {"raised_minor": 1_300_000})
@@ -158,14 +158,16 @@ async def test_comes_back_with_a_new_ticket_and_the_newest_state(
     assert len(backend.calls("POST", "socket-tickets")) == 2
 
 
-@pytest.mark.slow
 async def test_silence_is_marked_and_the_last_state_stays(
     open_page: Open, backend: Backend, overlay_key: str
 ) -> None:
     page = await open_overlay(open_page, backend, overlay_key)
     dashed = await open_overlay(open_page, backend, overlay_key, "?fallback=dash")
     backend.silent = True
-    await expect(page.locator("#link")).to_be_visible(timeout=13_000)
+    for one in (page, dashed):
+        await expect(one.locator("#link")).to_be_hidden()
+        await leap(one, 9_500)
+    await expect(page.locator("#link")).to_be_visible()
     await expect(page.locator("#link")).to_contain_text("NOT LIVE")
     assert await shown(page) == "¥12,845.60"
     await page.screenshot(path=shot("overlay-stale"))

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import Open, Watch
+from tests.browser.conftest import SOONER, Open, Watch
 from tests.browser.scripted_backend import EPOCH, Backend
 from tests.browser.story import STREAM, TALLY, TONIGHT
 
@@ -166,17 +166,14 @@ async def test_the_same_frames_come_another_way(
     assert backend.sockets == {}
 
 
-@pytest.mark.slow
 async def test_where_no_socket_gets_through_another_way_is_found(
     open_page: Open, backend: Backend, watch: Watch
 ) -> None:
     watch.forgiven = ("WebSocket", "503")
     backend.reply("GET", "me", (200, {"id": "prn_1", "role": "overlay", "stream_id": STREAM}))
     backend.reply("POST", "socket-tickets", (503, {"code": "unavailable", "retry_after_ms": 1}))
-    page = await open_page(f"{backend.base}/overlay/tally#key", 960, 540)
-    await expect(page.locator(".figure")).to_have_attribute(
-        "aria-label", "¥12,845.60", timeout=15_000
-    )
+    page = await open_page(f"{backend.base}/overlay/tally#key", 960, 540, before=SOONER)
+    await expect(page.locator(".figure")).to_have_attribute("aria-label", "¥12,845.60")
     assert len(backend.calls("POST", "socket-tickets")) == 3
 
 
