@@ -18,6 +18,7 @@ const w = translator({
   waiting: ["Waiting behind it: {n}", "排队中：{n}"],
   muted: ["Muted: they wait until you unmute.", "已静音：提醒将等待恢复。"],
   panic: ["Panic: nothing is shown.", "紧急隐藏中：不显示提醒。"],
+  settings: ["How alerts are shown, and sounds (composer)", "提醒显示与声音设置（叠加层设计）"],
   test: ["Test alert", "测试提醒"],
   testText: ["It says TEST on screen and counts for nothing.", "屏幕上标有“测试”，不计入任何总额。"],
   more: ["Of my own making", "自定义"],
@@ -51,6 +52,8 @@ export class AlertsPanel {
       this.state,
       el("div", { class: "buttons" }, this.test),
       el("p", { class: "soft small" }, w("testText")),
+      // The settings of a group stand where its alerts can be tried and seen.
+      el("p", {}, el("a", { href: "/composer", target: "_blank", rel: "noopener", id: "alert-settings" }, w("settings"))),
       this.ownTest(),
     );
   }
