@@ -261,7 +261,7 @@ _OLD_MESSAGES = text(f"""
 DELETE FROM order_messages WHERE order_id IN (
     SELECT m.order_id FROM order_messages m JOIN orders o ON o.id = m.order_id
     WHERE {_OVER}
-    LIMIT :rows_max
+    ORDER BY m.order_id LIMIT :rows_max
 )
 """)
 # A request that is still open keeps its words until somebody has decided.

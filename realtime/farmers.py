@@ -18,7 +18,7 @@ from orders.ledger.accounts import farmer as farmer_account
 from orders.ledger.seal import SALE_SIGNS
 from realtime.topics import rfc3339
 
-SEQS_PER_TICK_MAX: Final = 5_000
+SEQS_PER_TICK_MAX: Final = 1_000
 LAST_MAX: Final = 20
 ORDER_CHARS: Final = 6
 

@@ -55,12 +55,15 @@ async def step_due(database: Database, catalogue: Catalogue) -> float:
 
 
 async def _try(database: Database, stream_id: str) -> bool:
-    """Take one stream's step; one that cannot be reached now must not keep the others waiting."""
+    """Take one stream's step; whatever is wrong with one must not keep the others waiting."""
     try:
         async with database.begin() as sql:
             await _step(sql, stream_id)
     except DBAPIError as error:
         log.warning("timer_put_off", stream_id=stream_id, error=type(error.orig).__name__)
+        return False
+    except Exception:
+        log.exception("timer_failed", stream_id=stream_id)
         return False
     return True
 
