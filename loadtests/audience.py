@@ -1,7 +1,7 @@
 """Viewers on real websockets, in the crowd's own process: what they are shown, how late, and that it never goes back.
 
-The protocol is the ``websockets`` library's own; only the transport is ours, because two hundred viewers and the
-crowd share their machine with the server. A message that many viewers get is decoded once.
+The protocol is the ``websockets`` library's own; only the transport is ours, because a thousand viewers and the crowd
+share their machine with the server. What many viewers get as the same bytes is taken apart and decoded once.
 """
 
 import asyncio
@@ -18,13 +18,17 @@ from websockets.frames import Frame, Opcode
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
+from loadtests.bench.receivers import frame_at
 from loadtests.figures import Samples
 from loadtests.http import Address, Connection, Lost, encode_request
+from loadtests.screens import Screens
 
 SUBPROTOCOL: Final = Subprotocol("stream-events.v1")
 BACKOFF_S: Final = (0.2, 1.0)
 SILENCE_S_MAX: Final = 20.0
 DECODED_MAX: Final = 4096
+# The first byte of a frame that is a whole text.
+WHOLE_TEXT: Final = 0x81
 
 
 class StateFrame(msgspec.Struct, frozen=True):
@@ -52,6 +56,7 @@ class Witness:
 
     def __init__(self) -> None:
         self.delay = Samples()
+        self.screens = Screens()
         self.newest: dict[str, StateFrame] = {}
         self.breaches: list[str] = []
         self.frames = 0
@@ -103,6 +108,7 @@ class _Socket(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._fresh: set[str] = set()
         self._text = b""
+        self._shaken = False
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.heard_at = time.monotonic()
 
@@ -112,12 +118,19 @@ class _Socket(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        self._protocol.receive_data(data)
         self.heard_at = time.monotonic()
+        if not self._text and not self._protocol.reader.buffer and self._shaken:
+            texts = self._viewer.audience.whole_texts(data)
+            if texts is not None:
+                for text in texts:
+                    self._on_text(text)
+                return
+        self._protocol.receive_data(data)
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
                 self._on_frame(event)
             elif self._protocol.handshake_exc is None:
+                self._shaken = True
                 self._protocol.send_text(msgspec.json.encode({"ticket": self._ticket}))
         self._flush()
         if self._protocol.close_expected():
@@ -146,6 +159,9 @@ class _Socket(asyncio.Protocol):
         if not frame.fin:
             return
         text, self._text = self._text, b""
+        self._on_text(text)
+
+    def _on_text(self, text: bytes) -> None:
         shown = self._viewer.audience.decode(text)
         if shown.t != "state":
             return
@@ -160,6 +176,7 @@ class Viewer:
         self.name = name
         self.audience = audience
         self.steps: dict[str, Step] = {}
+        self.seq: int | None = None
         self.socket: _Socket | None = None
 
     def show(self, frame: StateFrame, *, fresh: bool) -> None:
@@ -168,8 +185,14 @@ class Viewer:
         self.steps[frame.topic] = witness.see(self.name, before, frame, fresh=fresh)
         if before is None:
             self.audience.arrived()
+        now_ms = time.time() * 1000
         if not fresh:
-            witness.delay.add(time.time() * 1000 - frame.at)
+            witness.delay.add(now_ms - frame.at)
+        if frame.topic == self.audience.topics[0] and frame.seq is not None:
+            # What was on screen when it was opened was not seen to come.
+            if self.seq is not None:
+                witness.screens.see(self.seq, frame.seq, now_ms)
+            self.seq = frame.seq
 
     async def watch(self) -> None:
         """Watch until cancelled."""
@@ -211,6 +234,7 @@ class Audience:
         self._address = address
         self._tasks: list[asyncio.Task[None]] = []
         self._decoded: dict[bytes, StateFrame] = {}
+        self._split: dict[bytes, list[bytes] | None] = {}
         self._decoder = msgspec.json.Decoder(StateFrame)
         self._ask = encode_request(
             "POST", "/v1/socket-tickets", msgspec.json.encode({"topics": self.topics})
@@ -242,6 +266,17 @@ class Audience:
             self._decoded[text] = frame
         return frame
 
+    def whole_texts(self, data: bytes) -> list[bytes] | None:
+        """Return the texts that ``data`` consists of, or None if it is not whole text frames and nothing else.
+
+        Most viewers get the same bytes: they are taken apart once, and the library is asked about all others.
+        """
+        if data not in self._split:
+            if len(self._split) >= DECODED_MAX:
+                self._split.clear()
+            self._split[data] = _texts(data)
+        return self._split[data]
+
     async def ticket(self) -> tuple[str, str]:
         """Get a ticket and the gateway's address; raises ``Lost`` when there is none to be had now."""
         async with self._asking:
@@ -272,3 +307,15 @@ class Audience:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _texts(data: bytes) -> list[bytes] | None:
+    texts: list[bytes] = []
+    at = 0
+    while at < len(data):
+        frame = frame_at(data, at)
+        if frame is None or data[at] != WHOLE_TEXT:
+            return None
+        _, text, at = frame
+        texts.append(text)
+    return texts

@@ -214,6 +214,7 @@ class Rush:
             "overlay_last_seq": tally.get("seq"),
             "overlay_delay_ms_p50": witness.delay.percentile(50),
             "overlay_delay_ms_p99": witness.delay.percentile(99),
+            "screens": witness.screens.as_json(),
             "client_cpu_s": round(used.ru_utime + used.ru_stime, 2),
         }
 

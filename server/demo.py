@@ -26,6 +26,7 @@ from server.embedded import start_engines
 from server.keys import create_operator
 from server.migrate import upgrade
 from server.processes import Supervisor, free_port, stop_on_signals
+from server.screen_delay import GOAL_MS, screen_delay
 from server.settings import Settings
 from server.story import Story, tell
 from stream_events.database import Database
@@ -321,10 +322,13 @@ async def _figures(
             paid = (await sql.execute(_PAID, one)).scalar_one()
             tally = (await sql.execute(_TALLY, one)).scalar_one_or_none()
             ledger = (await sql.execute(_LEDGER, one)).scalar_one()
+            steps = seen.pop("screens")
+            delay = await screen_delay(sql, story.stream_id, steps, seen["viewers"])
     finally:
         await database.close()
     return {
         **seen,
+        **delay,
         "units_total": units.total,
         "units_sold": units.sold,
         "oversold": max(0, units.reserved + units.sold - units.total),
@@ -362,6 +366,10 @@ def _print_figures(
     for name, value in figures.items():
         if isinstance(value, (int, float, str)) and not isinstance(value, bool):
             console.print(f"  {name:<26} {value}")
+    met = "met" if figures["commit_to_screen_met"] else "MISSED"
+    console.print(
+        f"  {met} commit_to_screen_ms_p99: at most {GOAL_MS}, {figures['viewers']} viewers"
+    )
     if report.failed:
         print_report(report)
     if faults:
