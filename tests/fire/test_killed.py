@@ -153,14 +153,9 @@ _STRANGE = text("SELECT id, order_id, amount_minor FROM refunds WHERE reason = '
 _LETTERS = text("SELECT order_id, subject FROM mailbox_letters")
 
 
-# A night costs a dozen starts of processes: one sweep runs each time, the others with ``dev.py test -m sweep``.
-ALWAYS = ("a card is tried",)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.sweep) for name in SWEEPS],
-)
+# A night costs a dozen starts of processes, and each sweep has several: they run with ``dev.py test -m sweep``.
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", SWEEPS)
 async def test_killed(
     name: str,
     tmp_path: Path,
