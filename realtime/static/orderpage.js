@@ -95,7 +95,10 @@ export class OrderPage {
     const actions = new OrderActions(order, this.access, this.nameOf, () => this.refresh());
     const word = AGAIN.includes(order.state) && !isGift(order) ? "again" : "backToShop";
     const back = el("a", { class: "button quiet wide", href: this.shopHref() }, t(word));
+    // What somebody unfolded stays so when the order is drawn anew under their finger.
+    const unfolded = [...find("main").querySelectorAll("details[open][id]")].map((fold) => fold.id);
     show(...parts.filter(Boolean), this.receipt(), actions.node, el("p", { class: "actions" }, back));
+    for (const fold of unfolded.map(find).filter(Boolean)) fold.open = true;
   }
 
   receipt() {

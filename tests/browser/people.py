@@ -3,6 +3,9 @@
 import time
 from typing import Any
 
+from playwright.async_api import Page
+
+from tests.browser.conftest import Open
 from tests.browser.scripted_backend import Backend
 from tests.browser.story import FRONT, STREAM
 
@@ -200,3 +203,14 @@ async def tell_all(backend: Backend) -> None:
         ("names", NAMES),
     ):
         await tell(backend, part, **state)
+
+
+async def overlay(
+    open_page: Open,
+    backend: Backend,
+    widget: str,
+    size: tuple[int, int] = (960, 540),
+    before: str = "",
+) -> Page:
+    """Open a widget, with its parameters behind a question mark."""
+    return await open_page(f"{backend.base}/overlay/{widget}#se_overlay_key", *size, before=before)

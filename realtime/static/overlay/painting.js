@@ -2,6 +2,7 @@
 // show paints once in five seconds, and at once when it comes back. There is one timer, whatever happens.
 
 const HIDDEN_MS = 5_000;
+const LATE_MS = 1_000;
 
 export class Painting {
   constructor(paint, fpsCap) {
@@ -29,7 +30,8 @@ export class Painting {
     const now = performance.now();
     const earliest = this.paintedAt + (this.visible ? this.leastMs : HIDDEN_MS);
     const dueAt = Math.max(now + ms, earliest);
-    if (this.timer !== null && this.dueAt <= dueAt) return;
+    // A timer that is long overdue (the clock leapt, the machine slept) is set anew instead of being trusted.
+    if (this.timer !== null && this.dueAt <= dueAt && now - this.dueAt < LATE_MS) return;
     clearTimeout(this.timer);
     this.dueAt = dueAt;
     this.timer = setTimeout(() => this.now(), Math.max(dueAt - now, 0));
