@@ -61,7 +61,7 @@ export class AlertsPanel {
   take(part, state) {
     if (part !== "alerts/main") return;
     this.alerts = state;
-    say(this.what, state.on_air ? alertText(state.on_air) : w("none"));
+    say(this.what, state.on_air ? alertText(state.on_air, this.desk.front.offers) : w("none"));
     say(this.queue, w("waiting", { n: count(state.waiting) }));
     this.state.hidden = !state.muted && !state.panic;
     say(this.state, state.panic ? w("panic") : state.muted ? w("muted") : "");

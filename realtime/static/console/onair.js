@@ -41,17 +41,21 @@ const w = translator({
 const LOOKED_MS_MAX = 10_000;
 const LAG_SAMPLE_MS_MAX = 60_000;
 
-// An alert in one line of text, also for the alert panel.
-export function alertText(alert) {
+// An alert in one line of text, also for the alert panel; cards are the offers that know a product's name.
+export function alertText(alert, cards = []) {
   const parts = [
     alert.kind === "test" ? w("test") : null,
     alert.name ?? (alert.kind === "burst" ? null : w("someone")),
     alert.kind === "burst" ? w("burst", { n: count(alert.count), s: count(alert.within_s) }) : null,
     money(alert.amount_minor, alert.currency),
-    alert.sku,
+    alert.sku && nameIn(cards, alert.sku),
     alert.message ? `“${alert.message}”` : null,
   ];
   return parts.filter(Boolean).join(" · ");
+}
+
+function nameIn(cards, sku) {
+  return named(cards.find((one) => one.sku === sku) ?? { name: sku });
 }
 
 export function timerText(timer) {
@@ -119,10 +123,10 @@ export class OnAirPanel {
     const alerts = this.frames.get("alerts/main")?.state;
     const board = this.frames.get("board")?.state;
     const { alert, pinned, timer } = this.rows;
-    if (alerts) say(alert.value, alerts.panic ? w("panic") : alerts.on_air ? alertText(alerts.on_air) : w("noAlert"));
+    const onAir = alerts?.on_air;
+    if (alerts) say(alert.value, alerts.panic ? w("panic") : onAir ? alertText(onAir, board?.cards) : w("noAlert"));
     if (!board) return;
-    const offer = board.cards.find((one) => one.sku === board.pinned_sku);
-    say(pinned.value, board.pinned_sku ? named(offer ?? { name: board.pinned_sku }) : w("noPinned"));
+    say(pinned.value, board.pinned_sku ? nameIn(board.cards, board.pinned_sku) : w("noPinned"));
     say(timer.value, board.timer ? timerText(board.timer) : w("noTimer"));
   }
 
