@@ -39,7 +39,9 @@ async def test_what_is_on_air_is_told_with_its_age(open_page: Open, backend: Bac
     await expect(page.locator("#screen-raised")).to_have_text("¥12,845.60")
     await expect(page.locator("#screen-tonight")).to_have_text("¥888.00")
     await expect(page.locator("#screen-seq")).to_have_text("#4,270")
-    await expect(page.locator("#screen-alert")).to_have_text("Li Na · ¥59.80 · Red-skin peanuts, 5 kg")
+    await expect(page.locator("#screen-alert")).to_have_text(
+        "Li Na · ¥59.80 · Red-skin peanuts, 5 kg"
+    )
     await expect(page.locator("#screen-pinned")).to_have_text("Red-skin peanuts, 5 kg")
     await expect(page.locator("#screen-timer")).to_have_text("none")
     await expect(page.locator("#viewers-moderator")).to_have_text("2")
