@@ -117,7 +117,7 @@ async def test_a_correction_is_said_and_not_slipped_in(
     note = await dip.bounding_box()
     assert total is not None
     assert note is not None
-    assert note["y"] + note["height"] <= total["y"] + 6
+    assert note["y"] + note["height"] <= total["y"] + 2
     await put_on_stage(page)
     await page.screenshot(path=shot("overlay-corrected"))
     await leap(page, 9_000)

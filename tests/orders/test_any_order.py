@@ -1,7 +1,7 @@
 """Every order of up to seven events about one order, each told again and again, comes to one end."""
 
 from collections.abc import Callable, Sequence
-from itertools import islice, permutations
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -188,22 +188,18 @@ STORIES: list[tuple[str, Callable[[], OrderBooks], bool, Sequence[Fact], str]] =
 ]
 
 
-# Each time every seventh order of the 5,040, all of them with ``dev.py test -m sweep``.
-@pytest.mark.parametrize(
-    "every", [pytest.param(7, id="sample"), pytest.param(1, id="all", marks=pytest.mark.sweep)]
-)
 @pytest.mark.parametrize(
     ("make", "stock", "events", "state"),
     [pytest.param(*story, id=name) for name, *story in STORIES],
 )
 def test_every_order_of_events_with_repeats_comes_to_one_end(
-    make: Callable[[], OrderBooks], stock: bool, events: Sequence[Fact], state: str, every: int
+    make: Callable[[], OrderBooks], stock: bool, events: Sequence[Fact], state: str
 ) -> None:
     ends: list[dict[str, Any]] = []
     proof = next(
         each for each in events if isinstance(each, PaymentFact) and each.status == "succeeded"
     )
-    for number, order in enumerate(islice(permutations(events), 0, None, every)):
+    for number, order in enumerate(permutations(events)):
         told = Told(make(), stock, proof)
         for index, fact in enumerate(order):
             told.tell(fact)

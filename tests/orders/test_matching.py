@@ -274,7 +274,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[Pot], list[Giver]]:
     return pots, givers
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(worlds(), STEPS)
 def test_whatever_comes_and_goes_no_pot_and_no_giver_passes_its_bound(
     world: tuple[list[Pot], list[Giver]], steps: list[tuple[int, str, int]]

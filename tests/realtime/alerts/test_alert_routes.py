@@ -276,4 +276,4 @@ async def test_five_thousand_payments_at_once_are_digested_a_bounded_tick_at_a_t
     took_ms.sort()
     with capsys.disabled():
         pass
-    assert took_ms[-1] < 5_000
+    assert took_ms[-1] < 1_500
