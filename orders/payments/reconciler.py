@@ -21,6 +21,7 @@ from orders.payments.checkout_mode import look_at, take_in
 from orders.payments.fees import look_for_fees, post_fees
 from orders.payments.pace import BreakerOpen, Busy, Pace
 from orders.payments.pacer import pause
+from orders.payments.payable import read_payable
 from orders.payments.returns import look_for_returns
 from orders.payments.stripe_gateway import (
     EventFact,
@@ -236,6 +237,10 @@ class Reconciler:
         """Return how an attempt stands at Stripe; None when its key will not tell, so that it must be searched."""
         payment_intent_id = attempt.payment_intent_id
         if payment_intent_id is not None:
+            if attempt.state == "CREATING" and age_s <= tries.KEY_GOOD_FOR_S:
+                finished = await self._finish(attempt)
+                if finished is not None:
+                    return finished
             return await self.pace.call("keep", lambda: self.stripe.retrieve(payment_intent_id))
         if age_s > tries.KEY_GOOD_FOR_S:
             return None
@@ -244,6 +249,26 @@ class Reconciler:
         except Refused as error:
             log.warning("attempt_refused", order_id=attempt.order_id, code=error.code)
             return None
+        except UnknownOutcome as error:
+            if not error.key_spent:
+                raise
+            return None
+
+    async def _finish(self, attempt: PayAttempt) -> PaymentFact | None:
+        """Send a further card once more under its own key; None where that says nothing, so that one has to look.
+
+        Stripe repeats what it answered, or does what it never heard of. A look alone cannot tell these two apart: the
+        card would be called declined, and one of the shopper's tries be gone, though nobody ever tried it.
+        """
+        async with self.database.begin() as sql:
+            order = await read_payable(sql, attempt.order_id)
+        if order is None or order.state is not OrderState.AWAITING_PAYMENT or not order.on_time:
+            return None
+        try:
+            return await self.pace.call("keep", lambda: tries.confirm(self.stripe, attempt))
+        except Refused as error:
+            log.warning("attempt_refused", order_id=attempt.order_id, code=error.code)
+            return error.fact
         except UnknownOutcome as error:
             if not error.key_spent:
                 raise

@@ -9,11 +9,13 @@ from sqlalchemy import text
 from orders.payments.checkout_declines import CheckoutDeclines
 from orders.payments.pace import Pace
 from orders.payments.pacer import offer_once
-from orders.payments.pay import Payer, pay
+from orders.payments.pay import Payer, _open_try, pay
+from orders.payments.payable import read_payable
 from orders.payments.stripe_gateway import StripeGateway
 from orders.payments.webhooks import Inbox
 from orders.schemas import PayOut
 from orders.settlement_loop import settle_events_once
+from orders.tables import PayAttempt
 from stream_events.database import Database
 from stream_events.ids import new_id
 from tests.factories import Sale
@@ -103,6 +105,16 @@ class Counter:
             return await pay(self.database, hasty, self.pace, payer)
         finally:
             await hasty.aclose()
+
+    async def open_second_try(self, order_id: str, card: str) -> PayAttempt:
+        """Write down that a further card is tried, and die before it is sent."""
+        payer = Payer(order_id, self.sale.shopper_id, await self.sandbox.token(card))
+        async with self.database.begin() as sql:
+            order = await read_payable(sql, order_id)
+            assert order is not None
+            attempt, before = await _open_try(sql, order, payer)
+        assert before is not None
+        return attempt
 
     async def turns(self, turns_max: int = 100) -> int:
         return await offer_once(self.database, self.pace, pay_window_s=600, turns_max=turns_max)

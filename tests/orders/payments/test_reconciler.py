@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from orders.payments import attempts as tries
 from orders.payments.reconciler import Reconciler
 from tests.orders.payments.counter import Counter
 
@@ -84,6 +85,42 @@ async def test_a_call_whose_answer_was_lost_is_finished_with_its_key(
     assert await counter.attempts(order_id) == [(1, "SUCCEEDED", 1)]
     assert await counter.state(order_id) == "PAID"
     assert await counter.intents(order_id) == ["succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("card", "reached_stripe", "ends"),
+    [
+        ("pm_card_visa", False, "SUCCEEDED"),
+        ("pm_card_visa", True, "SUCCEEDED"),
+        ("pm_card_visa_chargeDeclined", True, "DECLINED"),
+    ],
+)
+async def test_a_second_card_is_tried_once_whenever_its_process_died(
+    counter: Counter, reconciler: Reconciler, card: str, *, reached_stripe: bool, ends: str
+) -> None:
+    """A look at Stripe shows an intent that waits for a card, whether the second was refused or never sent."""
+    order_id = await counter.offered()
+    await counter.pay(order_id, "pm_card_visa_chargeDeclined")
+    attempt = await counter.open_second_try(order_id, card)
+    if reached_stripe:
+        await tries.confirm(counter.sandbox.gateway, attempt)
+    await counter.age(order_id, 121)
+    await reconciler.reconcile_once()
+    assert await counter.attempts(order_id) == [(1, ends, 2)]
+    assert await counter.state(order_id) == ("PAID" if ends == "SUCCEEDED" else "AWAITING_PAYMENT")
+
+
+async def test_a_second_card_is_not_tried_when_time_was_over(
+    counter: Counter, reconciler: Reconciler
+) -> None:
+    order_id = await counter.offered()
+    await counter.pay(order_id, "pm_card_visa_chargeDeclined")
+    await counter.open_second_try(order_id, "pm_card_visa")
+    await counter.end_time(order_id)
+    await counter.age(order_id, 121)
+    await reconciler.reconcile_once()
+    assert await counter.attempts(order_id) == [(1, "DECLINED", 2)]
+    assert await counter.intents(order_id) == ["requires_payment_method"]
 
 
 async def test_after_a_stored_500_absence_is_proven_twice_before_a_new_attempt(
