@@ -1,5 +1,7 @@
 """A browser for the tests of this folder: Chromium as the system has it, and pages that tell on themselves.
 
+The headless shell is the same engine without windows of its own, which costs a third less.
+
 Every page opened here is watched: an error in its console, an exception in its scripts or a request to a host that
 is none of ours fails the test that opened it, whatever else the test looked at.
 """
@@ -15,11 +17,16 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from tests.browser.deployment import Deployment, deployed
 from tests.browser.scripted_backend import Backend, serving
 from tests.browser.story import FRONT, TOPICS
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NAMES = (
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+)
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -136,21 +143,6 @@ async def backend(browser: Browser, watch: Watch) -> AsyncIterator[Backend]:
             await scripted.say(f"stream/{FRONT['id']}/{part}", **state)
         yield scripted
         await watch.leave()
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def deployment(
-    browser: object, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Deployment]:
-    folder: Path = tmp_path_factory.mktemp("deployment")
-    async with deployed(folder) as running:
-        yield running
-
-
-@pytest.fixture
-def pages(deployment: Deployment, watch: Watch) -> Watch:
-    watch.allowed |= deployment.hosts
-    return watch
 
 
 def shot(name: str) -> Path:

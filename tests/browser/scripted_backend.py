@@ -1,7 +1,7 @@
 """A backend that says exactly what a test tells it to, so that every state of a page can be looked at.
 
 It speaks our HTTP and socket contract on one port and serves the real pages. What the pages make of a real server
-is the journey's business (``test_journey.py``); this one shows the rare moments: sold out while held, an answer that
+is the journey's business (``journeys``); this one shows the rare moments: sold out while held, an answer that
 never came, a declined card, a gateway that falls silent.
 """
 
