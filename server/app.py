@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
 import inventory.routes
@@ -37,16 +36,16 @@ from inventory.offers import Catalogue
 from orders.checkout import Checkout
 from orders.donations import Donations
 from orders.hot_routes import HotRoutes
-from orders.payments.pace import Pace
-from orders.payments.stripe_gateway import StripeGateway
 from orders.payments.webhooks import Inbox
 from realtime import pages_routes
 from realtime.feed import open_bus
 from realtime.newest import Newest
+from realtime.site import build_of_static
 from server import health
 from server.cross_origin import CrossOrigin
 from server.edge import Edge
-from server.settings import SANDBOX_SECRET_KEY, Settings
+from server.resources import pace, redis_client, stripe_gateway
+from server.settings import Settings
 from stream_events import errors, outages
 from stream_events.access import Signer
 from stream_events.database import Database
@@ -59,24 +58,6 @@ A charity livestream as a shop that cannot oversell and a total that cannot lie.
 Money is whole minor units beside an ISO 4217 currency. Refusals are RFC 9457 problem documents with a stable
 `code`. POSTs that take stock or money want an `Idempotency-Key`: the same key always gets the same answer.
 """
-
-
-def stripe_gateway(settings: Settings) -> StripeGateway:
-    """Make the way to Stripe, or to the local sandbox when no key is configured."""
-    if settings.sandboxed:
-        return StripeGateway(SANDBOX_SECRET_KEY, base_url=settings.sandbox_url)
-    assert settings.stripe_secret_key is not None
-    return StripeGateway(settings.stripe_secret_key)
-
-
-def pace(settings: Settings, redis: Redis) -> Pace:
-    """Make this process's view of the shared budget of Stripe calls."""
-    return Pace(redis, rate_per_s=settings.pay_rate_per_s)
-
-
-def redis_client(settings: Settings) -> Redis:
-    """Make a client for what is not the gate: rate limits, the pace, frames."""
-    return Redis.from_url(str(settings.redis_url), protocol=3, socket_timeout=2, max_connections=64)
 
 
 def create_app(settings: Settings, leaving: asyncio.Event | None = None) -> ASGIApp:
@@ -153,7 +134,7 @@ async def _start(
     stack.push_async_callback(stripe.aclose)
     bus = open_bus(str(settings.redis_url))
     stack.push_async_callback(bus.aclose)
-    newest = Newest(database, bus, pages_routes.build_of_static())
+    newest = Newest(database, bus, build_of_static())
     await newest.load()
     loops = [asyncio.create_task(loop.run(stop)) for loop in (catalogue, checkout, newest)]
     letting_go = asyncio.create_task(newest.run_leaving(leaving))

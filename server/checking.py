@@ -1,7 +1,7 @@
 """``stream-events check``: the checker joined to this deployment's engines and to Stripe."""
 
 from orders.invariants import Report, check
-from server.app import redis_client, stripe_gateway
+from server.resources import redis_client, stripe_gateway
 from server.settings import Settings
 from stream_events.database import Database
 

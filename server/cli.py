@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-import uvicorn
 
-from server.migrate import upgrade
 from server.starting import engines_of, load, run, running
 from server.topics_command import topics
 
@@ -47,6 +45,7 @@ def serve(
     ] = False,
 ) -> None:
     """Start everything that is not configured elsewhere, and serve until Ctrl-C."""
+    from server.migrate import upgrade
     from server.processes import Supervisor, stop_on_signals
 
     settings = load(
@@ -69,6 +68,8 @@ def serve(
 @app.command(hidden=True)
 def api(fd: Annotated[int, typer.Option(help="The listening socket, inherited.")]) -> None:
     """Serve HTTP on a socket that the supervisor opened."""
+    import uvicorn
+
     from server.app import create_app
     from server.processes import end_with_parent
 
@@ -148,7 +149,7 @@ def worker() -> None:
 def gateway() -> None:
     """Serve viewers over websockets."""
     from realtime.gateway_process import run_gateway
-    from realtime.pages_routes import build_of_static
+    from realtime.site import build_of_static
     from server.processes import end_with_parent, stop_on_signals
     from stream_events.access import Signer
 
@@ -175,6 +176,8 @@ def gateway() -> None:
 @app.command(hidden=True)
 def sandbox() -> None:
     """Play Stripe on loopback, with play money and a journal in the data folder."""
+    import uvicorn
+
     from orders.payments.sandbox.app import create_app
     from orders.payments.sandbox.config import SandboxConfig
     from server.processes import end_with_parent, stop_on_signals
@@ -221,6 +224,7 @@ def sandbox() -> None:
 @app.command()
 def engines(data: Data = None) -> None:
     """Run only the engines that come along; print their addresses as one line of JSON. Ctrl-C stops them."""
+    from server.migrate import upgrade
     from server.processes import stop_on_signals
 
     started, settings = engines_of(load(data_dir=data))

@@ -33,8 +33,8 @@ from realtime.moderation.naming import run_naming
 from realtime.moderation.screening import run_review
 from realtime.rehearsals.player import run_rehearsals
 from realtime.timers import run_timers
-from server.app import pace as make_pace
-from server.app import redis_client, stripe_gateway
+from server.resources import pace as make_pace
+from server.resources import redis_client, stripe_gateway
 from server.settings import Settings
 from stream_events.access import Signer
 from stream_events.database import Database

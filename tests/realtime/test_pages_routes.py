@@ -11,11 +11,10 @@ import pytest_asyncio
 from realtime.pages_routes import (
     FRAMED_BY,
     FRAMING,
-    build_of_static,
     install,
-    read_site,
     site_router,
 )
+from realtime.site import build_of_static, read_site
 from stream_events.links import Links
 from tests.applications import make_app
 
