@@ -171,8 +171,14 @@ class Hub:
     def beat(self, at_ms: int, viewers: Iterable[Viewer]) -> None:
         """Tell ``viewers`` that we are alive; those behind get it with their next frame, or are cut."""
         data = on_wire(encode(Beat(at_ms)))
+        straight: dict[Group, list[int]] = {}
         for viewer in viewers:
-            self._write_to(viewer, data, ())
+            if viewer.group.ready.get(viewer.socket) is viewer:
+                straight.setdefault(viewer.group, []).append(viewer.socket)
+            else:
+                self._write_to(viewer, data, ())
+        for group, numbers in straight.items():
+            _write_straight(group, numbers, data)
 
     def viewers(self) -> list[Viewer]:
         """Return all viewers there are now."""
@@ -283,20 +289,8 @@ class Hub:
     def _write(self, group: Group, data: bytes, topics: Collection[str]) -> None:
         for viewer in [viewer for viewer in group.held if viewer.at_rest]:
             group.trust(viewer)
-        held, short = list(group.held), []
-        size, write = len(data), os.write
-        # The hot loop: nothing but the system call, because a look at each viewer's objects costs half as much again.
-        for number in group.ready:
-            try:
-                written = write(number, data)
-            except OSError:
-                written = 0  # Full, or broken: the transport knows what to do with either.
-            if written != size:
-                short.append((number, written))
-        for number, written in short:
-            viewer = group.ready[number]
-            group.hold(viewer)
-            viewer.connection.transport.write(data[written:])
+        held = list(group.held)
+        _write_straight(group, group.ready, data)
         for viewer in held:
             self._write_to(viewer, data, topics)
 
@@ -321,6 +315,23 @@ class Hub:
             viewer.full_since = _now()
             viewer.resume_at = viewer.group.at
             self._behind.add(viewer)
+
+
+def _write_straight(group: Group, numbers: Iterable[int], data: bytes) -> None:
+    """Write to sockets of viewers that are ready; what one did not take is left to its transport."""
+    size, write, short = len(data), os.write, []
+    # The hot loop: nothing but the system call, because a look at each viewer's objects costs half as much again.
+    for number in numbers:
+        try:
+            written = write(number, data)
+        except OSError:
+            written = 0  # Full, or broken: the transport knows what to do with either.
+        if written != size:
+            short.append((number, written))
+    for number, written in short:
+        viewer = group.ready[number]
+        group.hold(viewer)
+        viewer.connection.transport.write(data[written:])
 
 
 def _now() -> float:

@@ -65,7 +65,8 @@ class Audience:
         """Let ``count`` more come."""
         self.topic, self.api = topic, Address("127.0.0.1", api_port)
         for _ in range(count):
-            page = Page(self, len(self.pages), mute)
+            number = len(self.pages)
+            page = Page(self, number, mute, witness=mute and number % WITNESS_EACH == 0)
             self.pages.append(page)
             task = asyncio.get_running_loop().create_task(page.watch())
             self.tasks.add(task)
@@ -76,7 +77,7 @@ class Audience:
         self.counted.clear()
         self.began = time.monotonic()
         for page in self.pages:
-            page.back_s = None
+            page.back_s, page.cut = None, False
 
     async def ticket(self) -> tuple[str, Address]:
         """Get a ticket on a connection of its own, as a browser of its own would."""
@@ -114,9 +115,12 @@ class Audience:
             self.parsed[data] = told
         return told, data[at:]
 
-    def wake(self) -> int:
-        """Let some of the mute viewers read again, and be told why they were closed; returns how many."""
-        chosen = [wire for wire in self.mutes.values() if wire.page.number % WITNESS_EACH == 0]
+    def wake(self, mute_s: float) -> int:
+        """Let some of those that were mute for so long read again, and be told why they were closed; returns how many."""
+        since = time.monotonic() - mute_s
+        chosen = [
+            wire for wire in self.mutes.values() if wire.page.witness and wire.mute_at <= since
+        ]
         for wire in chosen:
             wire.wake()
         return len(chosen)
@@ -125,6 +129,7 @@ class Audience:
         """End the mute connections of which the kernel says that the other side is gone."""
         for fileno, _ in self.hung.poll(0):
             self.counted["hung up"] += 1
+            self.mutes[fileno].page.cut = True
             self.mutes[fileno].abort()
 
     async def run_watchdog(self) -> None:
@@ -150,6 +155,10 @@ class Audience:
             "have_newest": known.count(newest),
             "newest": newest[1],
             "mute": len(self.mutes),
+            "mute_s_max": max(
+                (time.monotonic() - w.mute_at for w in self.mutes.values()), default=0
+            ),
+            "cut": sum(page.cut for page in self.pages),
             "back": len(back),
             "back_ms": {str(p): back.percentile(p) for p in (50, 99, 100)},
             "counted": dict(self.counted),
@@ -168,6 +177,8 @@ class Page:
     wire: "Wire | None" = None
     greeted: bool = False
     back_s: float | None = None
+    cut: bool = False
+    witness: bool = False
 
     async def watch(self) -> None:
         """Watch for ever."""
@@ -217,6 +228,7 @@ class Wire(asyncio.Protocol):
     def __init__(self, page: Page, ticket: str, address: Address, fileno: int) -> None:
         self.page = page
         self.mute = False
+        self.mute_at = 0.0
         self.heard_at = time.monotonic()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ticket = ticket
@@ -259,6 +271,7 @@ class Wire(asyncio.Protocol):
             self._transport.write(masked(0xA, b""))
         elif told[0] == "close":
             self.page.audience.counted[f"{'woken' if self._woken else 'closed'}: {told[1]}"] += 1
+            self.page.cut |= self._woken
             self._woken = False
             self.abort()
         else:
@@ -268,14 +281,14 @@ class Wire(asyncio.Protocol):
 
     def _fall_mute(self) -> None:
         audience = self.page.audience
-        self.mute = True
+        self.mute, self.mute_at = True, time.monotonic()
         self._transport.pause_reading()
         audience.mutes[self._fileno] = self
         # Nothing is asked for, but of an end the kernel tells in any case.
         audience.hung.register(self._fileno, 0)
 
     def wake(self) -> None:
-        """Read again; whoever was not closed by then came too early to be told why."""
+        """Read again; whoever was not closed by then came too early to be told why, and stays mute the next time."""
         self._forget()
         self._woken = True
         self._transport.resume_reading()
@@ -283,7 +296,7 @@ class Wire(asyncio.Protocol):
 
     def _give_up(self) -> None:
         if self._woken:
-            self._woken = False
+            self._woken = self.page.witness = False
             self.page.audience.counted["woken: too early"] += 1
             self.abort()
 
@@ -322,7 +335,7 @@ def obey(audience: Audience, command: dict[str, Any]) -> dict[str, Any]:
         audience.begin()
         return {}
     if command["do"] == "wake":
-        return {"woken": audience.wake()}
+        return {"woken": audience.wake(command["mute_s"])}
     return audience.tell()
 
 

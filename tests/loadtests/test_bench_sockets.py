@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from websockets.frames import Frame, Opcode
 
 from loadtests.bench import returners
@@ -113,8 +114,10 @@ async def test_the_mute_read_nothing_until_woken_and_then_hear_why() -> None:
         server.writers[0].write(state(9) + on_wire(b"\x0f\xa8slow_consumer at=1", Opcode.CLOSE))
         await asyncio.sleep(0.2)
         assert audience.pages[0].known == (0, 0)
-        assert audience.wake() == 1
+        assert audience.wake(mute_s=60) == 0
+        assert audience.wake(mute_s=0.1) == 1
         await until(lambda: audience.counted["woken: 4008"] == 1)
+        assert audience.tell()["cut"] == 1
         assert audience.pages[0].known == (1, 9)
         await until(lambda: len(server.said) == 2)
 
@@ -127,16 +130,30 @@ async def test_the_mute_notice_when_the_other_side_is_gone() -> None:
         )
         server.writers[0].transport.abort()
         await until(lambda: audience.counted["hung up"] == 1)
+        assert audience.tell()["cut"] == 1
         await until(lambda: len(server.said) == 2)
+
+
+async def test_who_was_woken_too_early_was_not_cut_and_is_no_witness_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(returners, "WITNESS_S_MAX", 0.05)
+    async with watching(mute=True) as (server, audience):
+        await until(lambda: audience.tell()["mute"] == 1)
+        assert audience.wake(mute_s=0) == 1
+        await until(lambda: audience.counted["woken: too early"] == 1)
+        await until(lambda: len(server.said) == 2 and audience.tell()["mute"] == 1)
+        assert audience.tell()["cut"] == 0
+        assert audience.wake(mute_s=0) == 0
 
 
 def test_shares_are_of_those_that_could_be_told() -> None:
     fates = {"woken: 4008": 3, "woken: untold": 1, "woken: too early": 5}
-    stood = muted(4, 3, fates, [100.0, 500.0, 300.0, 300.0])
+    stood = muted(4, 3, 7, fates, [100.0, 500.0, 300.0, 300.0])
     assert stood["told_4008_share"] == 0.75
     assert stood["mute_cut_share"] == 0.75
     assert stood["rss_growth_kib_per_mute"] == 100.0
-    assert muted(4, 0, {}, [1.0])["told_4008_share"] == 0.0
+    assert muted(4, 0, 0, {}, [1.0])["told_4008_share"] == 0.0
 
 
 def test_what_is_at_its_bound_is_met_and_beyond_it_is_missed() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import http.client
+import socket
 from contextlib import suppress
 from typing import Any
 
@@ -277,3 +278,15 @@ async def test_no_beat_while_nobody_looks_at_the_books(monkeypatch: pytest.Monke
         assert beaten
     finally:
         beats.cancel()
+
+
+async def test_the_kernel_looks_for_peers_that_are_gone(served: Served) -> None:
+    """Nobody pings: a viewer costs nothing between frames, and one whose machine is gone ends all the same."""
+    await served.watch()
+    (viewer,) = served.hub.viewers()
+    found = viewer.connection.transport.get_extra_info("socket")
+    for name, value in gateway.DEAD_PEER.items():
+        if hasattr(socket, name):
+            assert found.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value
+    assert found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert viewer.connection.keepalive_task is None
