@@ -70,9 +70,8 @@ class Connection:
         async with self._lock:
             connection = self._connection or await self._open()
             try:
-                return await asyncio.wait_for(
-                    self._evaluate(connection, script, keys, packed), self._timeout_s
-                )
+                async with asyncio.timeout(self._timeout_s):
+                    return await self._evaluate(connection, script, keys, packed)
             except ResponseError as error:
                 raise _refused(error) from error
             except (RedisError, OSError, TimeoutError) as error:
@@ -87,7 +86,8 @@ class Connection:
         async with self._lock:
             connection = self._connection or await self._open()
             try:
-                return await asyncio.wait_for(self._send(connection, *arguments), 1)
+                async with asyncio.timeout(1):
+                    return await self._send(connection, *arguments)
             except ResponseError as error:
                 raise _refused(error) from error
             except (RedisError, OSError, TimeoutError) as error:
@@ -118,8 +118,10 @@ class Connection:
     async def _open(self) -> AbstractConnection:
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
-            await asyncio.wait_for(connection.connect(), 2)  # type: ignore[no-untyped-call]
-            info = await asyncio.wait_for(self._send(connection, "INFO", "server"), 1)
+            async with asyncio.timeout(2):
+                await connection.connect()  # type: ignore[no-untyped-call]
+            async with asyncio.timeout(1):
+                info = await self._send(connection, "INFO", "server")
         except (RedisError, OSError, TimeoutError) as error:
             await connection.disconnect(nowait=True)
             raise GateShut("Redis cannot be reached") from error

@@ -101,7 +101,9 @@ class Feed:
             backoff_s = BACKOFF_S_MIN
             self.loaded.set()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stale.wait(), REREAD_S)
+                # Not wait_for: Python 3.11's forgets that it was cancelled when what it waits for comes at that moment.
+                async with asyncio.timeout(REREAD_S):
+                    await self._stale.wait()
 
     async def run_listening(self) -> None:
         """Pass on what the announcer publishes, over as many subscriptions as it takes."""

@@ -179,7 +179,8 @@ class Deliveries:
             self._wake.clear()
             wait_s = self._schedule[0].at_s - time.monotonic() if self._schedule else None
             try:
-                await asyncio.wait_for(self._wake.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 
