@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.ledger.accounts import farmer as farmer_account
+from orders.ledger.post import PAYOUT
 from orders.ledger.seal import SALE_SIGNS
 from realtime.topics import rfc3339
 
@@ -112,6 +113,8 @@ class FarmerBooks:
                 "campaigns": list(behind),
                 "after": list(behind.values()),
                 "upto": [marks[campaign] for campaign in behind],
+                # What is paid on to a farmer was earned before, and is earned all the same.
+                "paid_on": PAYOUT,
             }
             for row in await sql.execute(_SALES, asked):
                 key = (row.farmer_id, row.mode, row.currency)
@@ -218,7 +221,7 @@ SELECT c.mode, t.currency, t.kind, t.order_id, t.stream_id, t.posted_at, f.farme
 FROM unnest(CAST(:campaigns AS text[]), CAST(:after AS bigint[]), CAST(:upto AS bigint[]))
     AS r (campaign_id, after, upto)
 JOIN seals s ON s.campaign_id = r.campaign_id AND s.seq > r.after AND s.seq <= r.upto
-JOIN ledger_transactions t ON t.id = s.transaction_id
+JOIN ledger_transactions t ON t.id = s.transaction_id AND t.kind <> :paid_on
 JOIN campaigns c ON c.id = s.campaign_id
 JOIN ledger_entries e ON e.transaction_id = t.id AND e.account LIKE 'farmer/%'
 CROSS JOIN LATERAL (SELECT split_part(e.account, '/', 2) AS farmer_id) f

@@ -5,13 +5,28 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from orders.ledger import accounts
-from orders.ledger.post import CAPTURE, REFUND, post
+from orders.ledger.post import CAPTURE, PAYOUT, REFUND, post
 from realtime.announcer import Known, tick_once
 from stream_events.database import Database
 from stream_events.ids import new_id
 from tests.factories import Sale, make_offer, make_product
 from tests.realtime.announced import Listener, sell, topics
 from tests.realtime.conftest import until
+
+
+async def pay_on(database: Database, sale: Sale) -> None:
+    """Pay a farmer a part of what was earned."""
+    async with database.begin() as sql:
+        await post(
+            sql,
+            campaign_id=sale.campaign_id,
+            stream_id=sale.campaign_id,
+            kind=PAYOUT,
+            source_id=new_id("trf"),
+            order_id=None,
+            currency="CNY",
+            entries=[(accounts.farmer(sale.farmer_id), 1_000), (accounts.BANK_CLEARING, -1_000)],
+        )
 
 
 async def test_a_farmer_sees_units_income_and_the_last_sales(
@@ -24,6 +39,7 @@ async def test_a_farmer_sees_units_income_and_the_last_sales(
         if quantity == 2:
             await tick_once(database, redis, board)
     await sell(database, sale, 1, REFUND, order_id=order_id)
+    await pay_on(database, sale)
     await tick_once(database, redis, board)
     state = (await topics(database))[f"farmer/{sale.farmer_id}/sales"].state
     assert (state["units"], state["income_minor"], state["currency"]) == (24, 24 * 2392, "CNY")
