@@ -43,15 +43,19 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    database: Database, redis: Redis, database_url: str, redis_url: str
+    database: Database, redis: Redis, database_url: str, redis_url: str, **given: Any
 ) -> AsyncIterator[Served]:
-    """Serve the whole application, with a live sale and two orders in it, one of them paid."""
+    """Serve the whole application, with a live sale and two orders in it, one of them paid.
+
+    ``given`` are settings that differ from those of other tests.
+    """
     settings = Settings(
         DATABASE_URL=database_url,
         REDIS_URL=redis_url,
         secret_key="5a" * 32,
         shoppers_per_minute=0,
         orders_per_second_per_shopper=0,
+        **given,
     )
     asgi: Any = create_app(settings)
     app: Any = asgi
