@@ -16,7 +16,10 @@ const t = translator({
   income: ["income so far", "目前收入"],
   last: ["Last orders", "最近订单"],
   none: ["No orders yet. They appear here by themselves.", "暂无订单，有新订单会自动显示。"],
-  back: ["Refund", "退款"],
+  refund: ["Refund", "退款"],
+  dispute: ["Taken back by a bank", "银行撤回付款"],
+  again: ["Paid again after all", "重新入账"],
+  fee: ["Payment fee", "支付手续费"],
   live: ["Live", "实时更新"],
   old: ["No connection. This is how it stood {age} ago.", "网络中断。以下为{age}前的数据。"],
   seconds: ["{n} s", "{n} 秒"],
@@ -35,11 +38,16 @@ function ageText(ms) {
   return minutes < 90 ? t("minutes", { n: count(minutes) }) : t("hours", { n: count(Math.round(minutes / 60)) });
 }
 
+// By the kind of the ledger's posting; a sale needs no word, and a fee concerns no product.
+const WORDS = { refund: "refund", dispute: "dispute", refund_failed: "again", reinstate: "again", stripe_fee: "fee" };
+
 function orderRow(line, currency) {
+  const word = WORDS[line.kind] && t(WORDS[line.kind]);
+  const goods = line.sku && `${line.sku} × ${count(line.quantity)}`;
   return el(
     "li",
     {},
-    el("span", {}, `${line.kind === "capture" ? "" : `${t("back")}: `}${line.sku} × ${count(line.quantity)}`),
+    el("span", {}, [word, goods].filter(Boolean).join(": ")),
     el("b", { class: "num" }, money(line.amount_minor, currency)),
     el("span", { class: "soft small num" }, `${line.order} · ${timeOfDay(line.at)}`),
   );

@@ -22,6 +22,8 @@ def sales(units: int) -> dict[str, Any]:
     last = [line | {"kind": "capture", "at": rfc3339(time.time() - n * 7)} for n in range(5)]
     returned = line | {"kind": "refund", "quantity": -2, "amount_minor": -4782}
     last.append(returned | {"at": rfc3339(time.time() - 60)})
+    fee = {"kind": "stripe_fee", "sku": "", "quantity": 0, "amount_minor": -93}
+    last.append(line | fee | {"at": rfc3339(time.time() - 61)})
     return {"units": units, "income_minor": units * 2391, "currency": "CNY", "last": last}
 
 
@@ -42,7 +44,8 @@ async def test_the_farmer_sees_zero_then_every_sale(
     await backend.say(SALES, **sales(3066))
     await expect(page.locator("#units")).to_have_text("3,066")
     await expect(page.locator("#income")).to_have_text("¥73,308.06")
-    await expect(page.locator("#last li").last).to_contain_text("Refund: PEANUT-5KG")
+    await expect(page.locator("#last li").nth(-2)).to_contain_text("Refund: PEANUT-5KG × -2")
+    await expect(page.locator("#last li span").nth(-2)).to_have_text("Payment fee")
     await page.screenshot(path=shot("farmer"))
 
 
