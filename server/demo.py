@@ -144,7 +144,8 @@ async def _play(
     if not wishes.headless:
         console.print("\nThe rush starts in 8 seconds: open the overlay now.")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), 8)
+            async with asyncio.timeout(8):
+                await stop.wait()
     if stop.is_set():
         return 130
     seen = await _rush(console, wishes, settings, supervisor, story, stop)

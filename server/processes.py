@@ -66,7 +66,8 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
         try:
-            await asyncio.wait_for(self.process.wait(), STOP_S)
+            async with asyncio.timeout(STOP_S):
+                await self.process.wait()
         except TimeoutError:
             log.error("process_killed", name=self.name)  # noqa: TRY400 - there is no story behind it
             with contextlib.suppress(ProcessLookupError):

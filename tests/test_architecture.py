@@ -124,6 +124,11 @@ def test_the_house_rules_hold() -> None:
         ("orders/a.lua", "-- x\n" * (LINES_MAX + 1), f"{LINES_MAX + 1} lines"),
         ("orders/a.py", '"""Why."""\ndef f():\n' + " x = 1\n" * 60, "function f has 61 lines"),
         ("orders/a.py", '"""Why."""\nasync def f(s):\n    await s.commit()', "commit"),
+        (
+            "orders/a.py",
+            '"""Why."""\nasync def f(s):\n    await asyncio.wait_for(s, 1)',
+            "wait_for",
+        ),
         ("orders/stock_utils.py", '"""Why."""', "vague name"),
         ("orders/a.py", '"""Why."""\nclass OrderManager: ...', "vague name"),
         ("orders/a.py", '"""Why."""\nx = total_minor / 3', "true division of money"),
@@ -224,7 +229,7 @@ def faults_in(path: Path, source: str) -> Iterator[str]:
     if source.strip() and not ast.get_docstring(tree):
         yield "1 has no docstring that says why it is there"
     for node in ast.walk(tree):
-        for rule in (long_function, vague_class, *(_MONEY if path.parts[0] in PACKAGES else ())):
+        for rule in (long_function, vague_class, *(_OURS if path.parts[0] in PACKAGES else ())):
             fault = rule(node)
             if fault:
                 yield f"{getattr(node, 'lineno', 1)} {fault}"
@@ -256,6 +261,12 @@ def session_commit(node: ast.AST) -> str | None:
     return None
 
 
+def forgetful_wait(node: ast.AST) -> str | None:
+    """Python 3.11's `wait_for` forgets a cancellation that comes with what it waits for; `timeout` does not."""
+    waits = isinstance(node, ast.Attribute) and node.attr == "wait_for"
+    return "asyncio.wait_for" if waits else None
+
+
 def float_money(node: ast.AST) -> str | None:
     """A float loses cents, and a ledger that loses cents adds up to nothing."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and _is_money(node):
@@ -277,4 +288,4 @@ def _is_money(node: ast.AST) -> bool:
     )
 
 
-_MONEY: tuple[Callable[[ast.AST], str | None], ...] = (session_commit, float_money)
+_OURS: tuple[Callable[[ast.AST], str | None], ...] = (session_commit, forgetful_wait, float_money)
