@@ -11,15 +11,13 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-import structlog
 from sqlalchemy import Row, text
 
 from inventory.shipping import FlatShipping, FreeShipping, ShippingByWeight, read_rule
 from stream_events.database import Database
 from stream_events.errors import not_found
+from stream_events.loops import go_round
 from stream_events.split import ShareRule
-
-log = structlog.get_logger(__name__)
 
 REFRESH_S = 0.25
 OFFERS_MAX = 10_000
@@ -73,6 +71,12 @@ _READ = """
 """
 _CATALOGUE = text(_READ.format(which="s.state <> 'settled'"))
 _SETTLED = text(_READ.format(which="s.state = 'settled' AND s.id = :stream_id"))
+# What is committed, and how many matches have begun and ended: as long as all is the same, so is the catalogue.
+_NOW = """
+    SELECT CAST(pg_current_snapshot() AS text), count(*) FILTER (WHERE starts_at <= now()),
+           count(*) FILTER (WHERE ends_at <= now())
+    FROM matches
+"""
 _IS_SETTLED = text(
     "SELECT EXISTS (SELECT FROM streams WHERE id = :stream_id AND state = 'settled')"
 )
@@ -185,6 +189,8 @@ class Catalogue:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._streams: dict[str, StreamView] = {}
+        # Readings overlap: what was begun earlier and comes later must not put anything back.
+        self._begun = self._shown = 0
         # Each stream's shop window, dressed once a reading: a thousand phones cost what one does.
         self.windows: dict[str, tuple[bytes, str]] = {}
         # And those of settled streams that somebody asked for lately, until when they are good.
@@ -207,10 +213,11 @@ class Catalogue:
 
     async def refresh(self) -> None:
         """Read everything anew; whoever changed something calls this to see it at once."""
+        self._begun = begun = self._begun + 1
         async with self._database.begin() as sql:
             rows = (await sql.execute(_CATALOGUE, {"offers_max": OFFERS_MAX})).all()
-        self.windows = {}
-        self._streams = _views(rows)
+        if begun > self._shown:
+            self._shown, self.windows, self._streams = begun, {}, _views(rows)
 
     async def settled(self, stream_id: str) -> StreamView:
         """Read a stream that is settled, for whoever looks back; raises ``Problem`` 404.
@@ -225,13 +232,27 @@ class Catalogue:
         return _views(rows)[stream_id]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Keep the catalogue fresh until ``stop``; an unreachable database leaves the last one standing."""
-        while not stop.is_set():
-            await asyncio.sleep(REFRESH_S)
-            try:
+        """Keep the catalogue fresh until ``stop``; an unreachable database leaves the last one standing.
+
+        It is read only when something was committed, whatever it was, or the hour of a match has come or gone.
+        """
+        read: Any = None
+
+        async def refresh() -> float:
+            nonlocal read
+            [now] = await self._database.look(_NOW)
+            if now != read:
                 await self.refresh()
-            except Exception as error:  # noqa: BLE001 - the next round tries again; readiness tells on it.
-                log.warning("catalogue_stale", error=repr(error))
+                read = now
+            return REFRESH_S
+
+        await go_round(
+            refresh,
+            stop,
+            failure="catalogue_stale",
+            backoff_s=REFRESH_S,
+            backoff_s_max=REFRESH_S,
+        )
 
 
 def _views(rows: Sequence[Row[Any]]) -> dict[str, StreamView]:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory.gate import Gate, GateShut, GateUnclear
 from stream_events.database import Database
+from stream_events.loops import go_round
 
 log = structlog.get_logger(__name__)
 
@@ -21,10 +22,10 @@ RELAY_ROWS_MAX = 500
 STREAMS_MAX = 1000
 TEND_S = 0.1
 
-_GATES = text("""
+_GATES = """
     SELECT g.stream_id, g.epoch, g.rel_seq FROM stream_gate g JOIN streams s ON s.id = g.stream_id
-    WHERE s.state <> 'settled' ORDER BY g.stream_id LIMIT :streams_max
-""")
+    WHERE s.state <> 'settled' ORDER BY g.stream_id LIMIT $1
+"""
 _ADJUSTMENTS = text("""
     SELECT m.rel_seq, s.sku, m.kind, m.quantity, m.shopper_id
     FROM stock_moves m JOIN stock s ON s.id = m.stock_id
@@ -110,13 +111,12 @@ async def tend_once(database: Database, gate: Gate) -> int:
 
     What goes wrong with one stream's gate is raised only after the others were looked after.
     """
-    async with database.begin() as sql:
-        gates = (await sql.execute(_GATES, {"streams_max": STREAMS_MAX})).all()
+    gates = await database.look(_GATES, STREAMS_MAX)
     tended = 0
     failed: Exception | None = None
     for row in gates:
         try:
-            tended += await _tend(database, gate, row.stream_id, row.epoch, row.rel_seq)
+            tended += await _tend(database, gate, row["stream_id"], row["epoch"], row["rel_seq"])
         except Exception as error:  # noqa: BLE001 - raised below, once the others had their turn
             failed = error
     if failed is not None:
@@ -142,11 +142,13 @@ async def _tend(database: Database, gate: Gate, stream_id: str, epoch: int, rel_
 
 async def run_tender(database: Database, gate: Gate, stop: asyncio.Event) -> None:
     """Tend the gates until ``stop``; what goes wrong is logged and tried again."""
-    while not stop.is_set():
+
+    async def tend() -> float:
         try:
             await tend_once(database, gate)
         except (GateShut, GateUnclear, OSError) as error:
             log.warning("gate_out_of_reach", error=repr(error))
-        except Exception:
-            log.exception("gate_tending_failed")
-        await asyncio.sleep(TEND_S)
+        return TEND_S
+
+    # Without a gate nothing is sold: it is never waited for longer than this.
+    await go_round(tend, stop, failure="gate_tending_failed", backoff_s_max=TEND_S)

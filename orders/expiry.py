@@ -19,7 +19,6 @@ from orders.mail.outbox import enqueue_cancelled
 from orders.payments import attempts as tries
 from orders.payments.checkout_mode import end_session
 from orders.payments.pace import BreakerOpen, Busy, Outage, Pace
-from orders.payments.pacer import pause
 from orders.payments.stripe_gateway import (
     PaymentError,
     PaymentFact,
@@ -33,6 +32,7 @@ from orders.settlement import settle
 from orders.tables import PayAttempt
 from stream_events.database import Database
 from stream_events.ids import new_id
+from stream_events.loops import go_round
 
 log = structlog.get_logger(__name__)
 
@@ -42,14 +42,14 @@ ROUND_S = 1.0
 MOVE_EVERY_MS = 10_000
 MOVE_BATCH = 500
 
-_DUE = text("""
+_DUE = """
     SELECT id FROM orders WHERE state = 'AWAITING_PAYMENT' AND pay_by <= clock_timestamp()
-    ORDER BY pay_by LIMIT :batch_max
-""")
+    ORDER BY pay_by LIMIT $1
+"""
 # In no order, so that orders Stripe does not answer for cannot keep the others waiting.
-_RELEASING = text("""
-    SELECT id FROM orders WHERE state IN ('EXPIRING', 'CANCELLING') ORDER BY random() LIMIT :batch_max
-""")
+_RELEASING = """
+    SELECT id FROM orders WHERE state IN ('EXPIRING', 'CANCELLING') ORDER BY random() LIMIT $1
+"""
 # Those that were over when the outage began move as well, and are over by as much when it ends.
 _WAITING = text("""
     SELECT id FROM orders WHERE state = 'AWAITING_PAYMENT' AND id > :after ORDER BY id LIMIT :batch_max
@@ -72,9 +72,7 @@ async def expire_once(
     if not await clocks_run(database, stripe, pace):
         return 0
     ended = await end_due(database, batch_max=batch_max)
-    async with database.begin() as sql:
-        found = await sql.execute(_RELEASING, {"batch_max": batch_max})
-        releasing = list(found.scalars())
+    releasing = [row["id"] for row in await database.look(_RELEASING, batch_max)]
     slots = asyncio.Semaphore(flights_max)
 
     async def finish(order_id: str) -> None:
@@ -121,10 +119,10 @@ async def _move_clocks(database: Database, outage: Outage) -> None:
 
 async def end_due(database: Database, *, batch_max: int = BATCH_MAX) -> int:
     """Stop orders whose time is over: never tried, the units go back at once; tried, Stripe is asked first."""
+    due = [row["id"] for row in await database.look(_DUE, batch_max)]
+    if not due:
+        return 0
     async with database.begin() as sql:
-        due = list((await sql.execute(_DUE, {"batch_max": batch_max})).scalars())
-        if not due:
-            return 0
         orders = await lock_orders(sql, due)
         # Read again under the lock: one may have been paid, or its clock moved, since it was found.
         on_time = set(
@@ -249,17 +247,12 @@ async def run_expiry(
     database: Database, stripe: StripeGateway, pace: Pace, stop: asyncio.Event
 ) -> None:
     """Expire until ``stop``; a failed round is logged and tried again, ever less often."""
-    backoff_s = 0.1
-    while not stop.is_set():
-        try:
-            await expire_once(database, stripe, pace)
-        except Exception:
-            log.exception("expiry_round_failed")
-            backoff_s = min(backoff_s * 2, 2.0)
-            await pause(stop, backoff_s)
-        else:
-            backoff_s = 0.1
-            await pause(stop, ROUND_S)
+
+    async def expire() -> float:
+        await expire_once(database, stripe, pace)
+        return ROUND_S
+
+    await go_round(expire, stop, failure="expiry_round_failed")
 
 
 def _next(happened: Input) -> OrderState:

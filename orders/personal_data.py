@@ -22,6 +22,7 @@ from orders.tables import Order, OrderContact, OrderMessage, OrderSalt, RefundRe
 from stream_events.access import Caller
 from stream_events.database import Database
 from stream_events.errors import not_found
+from stream_events.loops import go_round
 from stream_events.schemas import Moment
 
 log = structlog.get_logger(__name__)
@@ -214,18 +215,12 @@ async def retain_once(database: Database, days: int, *, rows_max: int = RETAINED
 
 async def run_retention(database: Database, stop: asyncio.Event, *, days: int) -> None:
     """Delete what is too old every hour until ``stop``; while there is more of it, go on at once."""
-    while not stop.is_set():
-        pause_s = RETENTION_S
-        try:
-            if await retain_once(database, days):
-                pause_s = 1.0
-        except Exception:
-            log.exception("retention_failed")
-            pause_s = 60.0
-        try:
-            await asyncio.wait_for(stop.wait(), pause_s * random.uniform(0.9, 1.0))  # noqa: S311 - jitter.
-        except TimeoutError:
-            continue
+
+    async def retain() -> float:
+        pause_s = 1.0 if await retain_once(database, days) else RETENTION_S
+        return pause_s * random.uniform(0.9, 1.0)  # noqa: S311 - jitter.
+
+    await go_round(retain, stop, failure="retention_failed", backoff_s=60.0, backoff_s_max=60.0)
 
 
 def _read(shape: Any, row: Any) -> Any:

@@ -13,6 +13,7 @@ from inventory.gate import Gate, GateShut, GateUnclear, Hold
 from inventory.offers import Catalogue
 from orders import writer_sql as statements
 from stream_events.database import Database
+from stream_events.loops import go_round
 
 log = structlog.get_logger(__name__)
 
@@ -77,11 +78,12 @@ async def run_reaper(
     database: Database, gate: Gate, catalogue: Catalogue, stop: asyncio.Event
 ) -> None:
     """Reap until ``stop``; what goes wrong is logged and tried again."""
-    while not stop.is_set():
+
+    async def reap() -> float:
         try:
             await reap_once(database, gate, catalogue)
         except (GateShut, GateUnclear, OSError) as error:
             log.warning("reaper_waits", error=repr(error))
-        except Exception:
-            log.exception("reaping_failed")
-        await asyncio.sleep(ROUND_S)
+        return ROUND_S
+
+    await go_round(reap, stop, failure="reaping_failed", backoff_s=ROUND_S)

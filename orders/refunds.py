@@ -21,6 +21,7 @@ from orders.payments.stripe_gateway import StripeGateway
 from orders.return_rulings import METADATA_REFUND, refuse_refund
 from orders.settlement import settle
 from stream_events.database import Database
+from stream_events.loops import go_round
 from stream_events.money import stripe_amount
 
 log = structlog.get_logger(__name__)
@@ -63,17 +64,16 @@ async def run_refunds(
 ) -> None:
     """Send refunds until ``stop``; while none can be sent, ask less and less often."""
     pause_s = IDLE_S
-    while not stop.is_set():
-        try:
-            sent = await refund_once(database, stripe, pace)
-            pause_s = IDLE_S if sent else min(pause_s * 1.5, BACKOFF_S_MAX)
-        except Exception:
-            log.exception("refunds_failed")
-            pause_s = min(pause_s * 2, BACKOFF_S_MAX)
-        try:
-            await asyncio.wait_for(stop.wait(), pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter.
-        except TimeoutError:
-            continue
+
+    async def send() -> float:
+        nonlocal pause_s
+        sent = await refund_once(database, stripe, pace)
+        pause_s = IDLE_S if sent else min(pause_s * 1.5, BACKOFF_S_MAX)
+        return pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter.
+
+    await go_round(
+        send, stop, failure="refunds_failed", backoff_s=2 * IDLE_S, backoff_s_max=BACKOFF_S_MAX
+    )
 
 
 async def _send(database: Database, stripe: StripeGateway, pace: Pace, row: Row[Any]) -> bool:

@@ -5,7 +5,6 @@ fetched as it is now, before the transaction, so that no row is locked while Str
 """
 
 import asyncio
-import random
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
@@ -27,13 +26,13 @@ from orders.payments.pace import BreakerOpen, Busy, Pace
 from orders.payments.stripe_gateway import StripeGateway
 from orders.settlement import BATCH_MAX, Told, settle_told
 from stream_events.database import Database
+from stream_events.loops import go_round
 
 log = structlog.get_logger(__name__)
 
 FETCHES_MAX: Final = 32
 FETCHES_AT_ONCE_MAX: Final = 8
 IDLE_S: Final = 0.05
-BACKOFF_S_MAX: Final = 2.0
 
 _FINAL_TYPES: Final = frozenset({"payment_intent.succeeded", "payment_intent.canceled"})
 
@@ -97,26 +96,14 @@ async def run_settlement(
     declines: CheckoutDeclines | None = None,
 ) -> None:
     """Settle stored events until ``stop``; an error is logged and tried again after a growing pause."""
-    backoff_s = 0.1
-    while not stop.is_set():
-        pause_s = IDLE_S
-        try:
-            if await settle_events_once(database, stripe, pace=pace, declines=declines):
-                pause_s = 0.0
-            backoff_s = 0.1
-        except Exception:
-            log.exception("settlement_failed")
-            pause_s = backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter.
-            backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
-        if pause_s:
-            await _sleep(stop, pause_s)
 
+    async def settle_some() -> float:
+        if not await database.look(_ANY):
+            return IDLE_S
+        settled = await settle_events_once(database, stripe, pace=pace, declines=declines)
+        return 0.0 if settled else IDLE_S
 
-async def _sleep(stop: asyncio.Event, pause_s: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), pause_s)
-    except TimeoutError:
-        return
+    await go_round(settle_some, stop, failure="settlement_failed")
 
 
 class _Round:
@@ -244,6 +231,7 @@ async def _fetch(
     }
 
 
+_ANY = "SELECT FROM stripe_events WHERE state = 'NEW' LIMIT 1"
 # Oldest first, but words that can be taken as they stand go before those that Stripe must be asked about: while it
 # does not answer, the latter would pile up at the head and keep money out of the books.
 _PICK = text("""

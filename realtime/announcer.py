@@ -25,14 +25,13 @@ from realtime.frames import Frame
 from realtime.states import SWEEP_MAX, next_streams, stream_rows, stream_states
 from realtime.topics import States, differing_topics, read_states, to_ms, write_states
 from stream_events.database import Database
+from stream_events.loops import go_round
 
 log = structlog.get_logger(__name__)
 
 TICK_S: Final = 0.1
 SWEEP_S: Final = 1.0
 REREAD_S: Final = 5.0
-BACKOFF_S_MIN: Final = 0.1
-BACKOFF_S_MAX: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -46,6 +45,15 @@ class Known:
     swept_to: str = ""
     sweep_due: float = 0.0
     reread_due: float = 0.0
+    snapshot: str = ""
+
+    def is_done(self, snapshot: str) -> bool:
+        """Return whether a tick at this snapshot of the database could find nothing new, and none is due by itself."""
+        return (
+            snapshot == self.snapshot
+            and self.farmers.through
+            and time.monotonic() < min(self.sweep_due, self.reread_due)
+        )
 
 
 @dataclass(slots=True)
@@ -95,21 +103,17 @@ async def run_announcer(
 
     ``public_url`` is where shoppers find us: boards tell it.
     """
-    known, backoff_s = Known(boards=BoardBooks(public_url)), BACKOFF_S_MIN
-    while not stop.is_set():
-        started = time.monotonic()
-        try:
+    known = Known(boards=BoardBooks(public_url))
+
+    async def tick() -> float:
+        snapshot = await database.snapshot()
+        if not known.is_done(snapshot):
             await tick_once(database, redis, known)
-        except Exception:
-            # Whatever it is, screens stand still meanwhile: say so and try again.
-            log.exception("tick_failed")
-            wait_s, backoff_s = backoff_s, min(BACKOFF_S_MAX, 2 * backoff_s)
-        else:
-            wait_s, backoff_s = tick_s - (time.monotonic() - started), BACKOFF_S_MIN
-        try:
-            await asyncio.wait_for(stop.wait(), max(0.0, wait_s))
-        except TimeoutError:
-            continue
+            known.snapshot = snapshot
+        return tick_s
+
+    # Whatever fails, screens stand still meanwhile: it is said, and tried again soon.
+    await go_round(tick, stop, failure="tick_failed", paced=True)
 
 
 async def _look(sql: AsyncSession, known: Known, at: datetime) -> _Tick:

@@ -8,7 +8,7 @@ import asyncio
 from typing import Final
 
 import structlog
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,6 +18,7 @@ from realtime.board_tables import Board
 from realtime.boards import NO_TIMER, TO, put_up, take_down_timer
 from stream_events.database import Database
 from stream_events.errors import Problem
+from stream_events.loops import go_round
 from stream_events.tables import Stream
 
 log = structlog.get_logger(__name__)
@@ -29,25 +30,19 @@ BACKOFF_S: Final = 0.1
 
 async def run_timers(database: Database, catalogue: Catalogue, stop: asyncio.Event) -> None:
     """Take the steps that timers ask for until ``stop``. What is broken is tried again a moment later."""
-    while not stop.is_set():
-        try:
-            wait_s = await step_due(database, catalogue)
-        except Exception:
-            log.exception("timers_stand_still")
-            wait_s = BACKOFF_S
-        try:
-            await asyncio.wait_for(stop.wait(), wait_s)
-        except TimeoutError:
-            continue
+
+    async def step() -> float:
+        return await step_due(database, catalogue)
+
+    await go_round(step, stop, failure="timers_stand_still", backoff_s_max=BACKOFF_S)
 
 
 async def step_due(database: Database, catalogue: Catalogue) -> float:
     """Take every step that is due, each in a transaction of its own; return how long to wait for the next."""
-    async with database.begin() as sql:
-        rows = (await sql.execute(_NEXT, {"due_max": DUE_MAX})).all()
-    due = [row.stream_id for row in rows if row.in_s <= 0]
+    rows = await database.look(_NEXT, DUE_MAX)
+    due = [row["stream_id"] for row in rows if row["in_s"] <= 0]
     if not due:
-        return min(LOOK_S, *(float(row.in_s) for row in rows)) if rows else LOOK_S
+        return min(LOOK_S, *(row["in_s"] for row in rows)) if rows else LOOK_S
     stepped = [await _try(database, stream_id) for stream_id in due]
     # Our own view; every other process reads its own anew within its quarter of a second.
     await catalogue.refresh()
@@ -96,7 +91,7 @@ async def _step(sql: AsyncSession, stream_id: str) -> None:
     log.info("timer_took_step", state=stream.state, **told)
 
 
-_NEXT = text("""
+_NEXT = """
 SELECT stream_id, CAST(extract(epoch FROM timer_at - clock_timestamp()) AS double precision) AS in_s FROM boards
-WHERE timer_at IS NOT NULL ORDER BY timer_at LIMIT :due_max
-""")
+WHERE timer_at IS NOT NULL ORDER BY timer_at LIMIT $1
+"""

@@ -2,7 +2,7 @@
 
 Truth changes only inside ``async with database.begin() as sql`` (a SQLAlchemy session whose commit is the end
 of the block). The hot writer owns a bare asyncpg connection instead, because it reuses a handful of prepared
-statements thousands of times a second.
+statements thousands of times a second; and loops that mostly find nothing only ``look``.
 """
 
 from collections.abc import AsyncIterator
@@ -16,6 +16,8 @@ from sqlalchemy import BigInteger, DateTime, MetaData, String, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, mapped_column
+
+from stream_events.looks import PATIENCE_S, Looks
 
 # Ids compare bytewise everywhere, so that "sorted" means the same in Python and in SQL (the lock order needs it).
 Id = Annotated[str, mapped_column(String(collation="C"))]
@@ -55,7 +57,10 @@ class Base(DeclarativeBase):
 
 
 class Database:
-    """PostgreSQL as the program sees it: ``begin()`` for transactions, ``connect()`` for an own connection."""
+    """PostgreSQL as the program sees it: ``begin()`` for transactions, ``look()`` for a quick read beside them.
+
+    ``connect()`` is for a connection of one's own.
+    """
 
     def __init__(
         self, url: str, *, connections_max: int = 10, application_name: str = "stream-events"
@@ -75,12 +80,28 @@ class Database:
             json_deserializer=msgspec.json.decode,
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._looks = Looks(lambda: self.connect(command_timeout_s=PATIENCE_S))
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
         """One transaction: committed when the block ends, rolled back when it raises."""
         async with self._sessions() as session, session.begin():
             yield session
+
+    async def look(self, statement: str, *given: Any) -> list[asyncpg.Record]:
+        """Return the rows of one statement that changes nothing (``$1`` …), in one round trip and no transaction.
+
+        Raises what asyncpg raises, and ``TimeoutError``.
+        """
+        return await self._looks.fetch(statement, *given)
+
+    async def snapshot(self) -> str:
+        """Return what is committed, as a word: two equal ones mean that nothing was in between, by anybody.
+
+        Take it before reading what it is to stand for. It says nothing of what the mere passing of time changes.
+        """
+        [row] = await self.look(_SNAPSHOT)
+        return str(row["snapshot"])
 
     async def connect(
         self, *, command_timeout_s: float | None = None
@@ -98,4 +119,9 @@ class Database:
 
     async def close(self) -> None:
         """Close the pool; connections handed out by ``connect`` are their owners' to close."""
+        await self._looks.close()
         await self.engine.dispose()
+
+
+# Which transactions are over, whatever they did: any that wrote something has a number, and is in it when it ends.
+_SNAPSHOT = "SELECT CAST(pg_current_snapshot() AS text) AS snapshot"

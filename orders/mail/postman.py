@@ -6,7 +6,6 @@ while a row is locked, and the log names orders, never people.
 """
 
 import asyncio
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,6 +22,7 @@ from stream_events.access import Signer
 from stream_events.database import Database
 from stream_events.ids import new_id
 from stream_events.links import Links
+from stream_events.loops import go_round
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +34,7 @@ WAIT_DAYS_MAX: Final = 7
 WAIT_S: Final = 3600
 UNADDRESSED_MAX: Final = 500
 ROUND_S: Final = 1.0
+FAILING_S_MAX: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +78,21 @@ async def run_mail(database: Database, postman: Postman, stop: asyncio.Event) ->
     """Queue and deliver mails until ``stop``; an error is logged and tried again after a growing pause."""
     if postman.smtp is None and postman.links.mode == "live":
         log.warning("mail_waits", why="there is no STREAM_EVENTS_SMTP_URL")
-    backoff_s = ROUND_S
-    while not stop.is_set():
-        pause_s = ROUND_S
-        try:
+    done = ""
+
+    async def go_out() -> float:
+        nonlocal done
+        [row] = await database.look(_WAITS)
+        if row["is_due"] or row["snapshot"] != done:
             await queue_sealed_once(database)
             await queue_declined_once(database)
             await deliver_once(database, postman)
-            backoff_s = ROUND_S
-        except Exception:
-            log.exception("mail_failed")
-            pause_s = backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter.
-            backoff_s = min(backoff_s * 2, 60.0)
-        try:
-            await asyncio.wait_for(stop.wait(), pause_s)
-        except TimeoutError:
-            continue
+            done = row["snapshot"]
+        return ROUND_S
+
+    await go_round(
+        go_out, stop, failure="mail_failed", backoff_s=ROUND_S, backoff_s_max=FAILING_S_MAX
+    )
 
 
 async def _take(sql: AsyncSession, postman: Postman) -> list[_Due]:
@@ -171,6 +171,11 @@ async def _drop(sql: AsyncSession, ids: Sequence[int], why: str) -> None:
         await sql.execute(_DROP, {"ids": list(ids), "why": why})
 
 
+# What is queued comes of what is committed; what was queued before is due by the clock.
+_WAITS = """
+SELECT CAST(pg_current_snapshot() AS text) AS snapshot,
+       EXISTS (SELECT FROM mail_outbox WHERE state = 'DUE' AND due_at <= now()) AS is_due
+"""
 # Nobody said where to: what is too old is given up, what is not is looked at again later.
 _PUT_OFF = text("""
 UPDATE mail_outbox m

@@ -7,21 +7,19 @@ first pays first, and a second stream cannot push the first one's shoppers back.
 
 import asyncio
 
-import structlog
 from sqlalchemy import text
 
 from orders.lifecycle import Act, Input, OrderState, verdict
 from orders.locks import lock_orders
 from orders.payments.pace import Pace
 from stream_events.database import Database
-
-log = structlog.get_logger(__name__)
+from stream_events.loops import go_round
 
 TURNS_MAX = 100
 PAUSE_S = 0.1
 IDLE_PAUSE_S = 0.25
 
-_QUEUE = text("SELECT id FROM orders WHERE state = 'RESERVED' ORDER BY id LIMIT :turns_max")
+_QUEUE = "SELECT id FROM orders WHERE state = 'RESERVED' ORDER BY id LIMIT $1"
 _OFFER = text("""
     UPDATE orders SET state = :to_state, state_at = now(), pay_by = now() + make_interval(secs => :window_s)
     WHERE id = ANY(:ids) AND state = :from_state
@@ -32,8 +30,7 @@ async def offer_once(
     database: Database, pace: Pace, *, pay_window_s: int, turns_max: int = TURNS_MAX
 ) -> int:
     """Give the next orders their turn, as many as the pace allows now; return how many got it."""
-    async with database.begin() as sql:
-        waiting = list((await sql.execute(_QUEUE, {"turns_max": turns_max})).scalars())
+    waiting = [row["id"] for row in await database.look(_QUEUE, turns_max)]
     if not waiting:
         return 0
     turns = await pace.turns(len(waiting))
@@ -61,23 +58,9 @@ async def run_pacer(
     database: Database, pace: Pace, stop: asyncio.Event, *, pay_window_s: int
 ) -> None:
     """Give turns until ``stop``; a failed round is logged and tried again, ever less often."""
-    backoff_s = PAUSE_S
-    while not stop.is_set():
-        try:
-            offered = await offer_once(database, pace, pay_window_s=pay_window_s)
-        except Exception:
-            log.exception("pacer_round_failed")
-            backoff_s = min(backoff_s * 2, 2.0)
-            pause_s = backoff_s
-        else:
-            backoff_s = PAUSE_S
-            pause_s = PAUSE_S if offered else IDLE_PAUSE_S
-        await pause(stop, pause_s)
 
+    async def offer() -> float:
+        offered = await offer_once(database, pace, pay_window_s=pay_window_s)
+        return PAUSE_S if offered else IDLE_PAUSE_S
 
-async def pause(stop: asyncio.Event, pause_s: float) -> None:
-    """Wait, but no longer than until ``stop``."""
-    try:
-        await asyncio.wait_for(stop.wait(), pause_s)
-    except TimeoutError:
-        return
+    await go_round(offer, stop, failure="pacer_round_failed")

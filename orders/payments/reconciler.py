@@ -20,7 +20,6 @@ from orders.payments import attempts as tries
 from orders.payments.checkout_mode import look_at, take_in
 from orders.payments.fees import look_for_fees, post_fees
 from orders.payments.pace import BreakerOpen, Busy, Pace
-from orders.payments.pacer import pause
 from orders.payments.payable import read_payable
 from orders.payments.returns import look_for_returns
 from orders.payments.stripe_gateway import (
@@ -39,6 +38,7 @@ from orders.payments.webhooks import Inbox, Received, without_personal_data
 from orders.settlement import settle
 from orders.tables import PayAttempt, StripeEvent
 from stream_events.database import Database
+from stream_events.loops import go_round
 
 log = structlog.get_logger(__name__)
 
@@ -354,14 +354,21 @@ async def run_reconciler(
 ) -> None:
     """Reconcile until ``stop``; while Stripe is away a round is put off, never skipped for good."""
     reconciler = Reconciler(database, stripe, pace, inbox)
-    while not stop.is_set():
+
+    async def reconcile() -> float:
         try:
             await reconciler.reconcile_once()
         except (PaymentError, Busy, BreakerOpen) as error:
             log.warning("reconciler_put_off", error=type(error).__name__)
-        except Exception:
-            log.exception("reconciler_round_failed")
-        await pause(stop, every_s)
+        return every_s
+
+    await go_round(
+        reconcile,
+        stop,
+        failure="reconciler_round_failed",
+        backoff_s=every_s,
+        backoff_s_max=every_s,
+    )
 
 
 def _received(event: EventFact) -> Received:

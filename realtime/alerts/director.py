@@ -26,12 +26,12 @@ from realtime.alerts.waiting import Scope, drop_late, scope_of, settle_reviews
 from realtime.bus import publish_frames
 from realtime.frames import Frame
 from stream_events.database import Database
+from stream_events.loops import go_round
 
 log = structlog.get_logger(__name__)
 
 TICK_S: Final = 0.1
 SLOW_S: Final = 1.0
-BACKOFF_S_MAX: Final = 2.0
 GROUPS_PER_TICK_MAX: Final = 100
 RETAINED: Final = timedelta(days=7)
 AIRINGS_RETAINED: Final = timedelta(days=90)
@@ -45,6 +45,12 @@ class Round:
     groups_after: tuple[str, str] = ("", "")
     reviews_after: dict[tuple[str, str], int] = field(default_factory=dict)
     slow_due: float = 0.0
+    busy: bool = True
+    snapshot: str = ""
+
+    def is_done(self, snapshot: str) -> bool:
+        """Return whether a tick at this snapshot of the database could find nothing to do."""
+        return snapshot == self.snapshot and not self.busy and time.monotonic() < self.slow_due
 
 
 async def tick_once(
@@ -59,7 +65,7 @@ async def tick_once(
 
     Once in a second, or when ``slow`` says so, it also counts, trims and forgets.
     """
-    at = at or datetime.now(UTC)
+    at, round_.busy = at or datetime.now(UTC), True
     if slow is None:
         slow = time.monotonic() >= round_.slow_due
         round_.slow_due = time.monotonic() + SLOW_S if slow else round_.slow_due
@@ -71,6 +77,7 @@ async def tick_once(
             await make_main_groups(sql, await streams_without_groups(sql))
             await _retire(sql, at)
         groups = await _busy_groups(sql, round_)
+    round_.busy = bool(groups)
     published = 0
     for stream_id, name in groups:
         try:
@@ -89,20 +96,16 @@ async def run_director(
     database: Database, redis: Redis, stop: asyncio.Event, *, tick_s: float = TICK_S
 ) -> None:
     """Tick until ``stop``, at most once in ``tick_s`` seconds, backing off while something is broken."""
-    round_, backoff_s = Round(), tick_s
-    while not stop.is_set():
-        started = time.monotonic()
-        try:
+    round_ = Round()
+
+    async def tick() -> float:
+        snapshot = await database.snapshot()
+        if not round_.is_done(snapshot):
             await tick_once(database, redis, round_)
-        except Exception:
-            log.exception("director_failed")
-            wait_s, backoff_s = backoff_s, min(BACKOFF_S_MAX, 2 * backoff_s)
-        else:
-            wait_s, backoff_s = tick_s - (time.monotonic() - started), tick_s
-        try:
-            await asyncio.wait_for(stop.wait(), max(0.0, wait_s))
-        except TimeoutError:
-            continue
+            round_.snapshot = snapshot
+        return tick_s
+
+    await go_round(tick, stop, failure="director_failed", paced=True)
 
 
 async def _busy_groups(sql: AsyncSession, round_: Round) -> Sequence[Any]:

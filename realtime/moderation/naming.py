@@ -20,6 +20,7 @@ from realtime.frames import Frame
 from realtime.moderation.name_states import name_states
 from realtime.topics import read_states, write_states
 from stream_events.database import Database
+from stream_events.loops import go_round
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,11 @@ class Naming:
     due: set[str] = field(default_factory=set)
     round_to: str = ""
     windows_due: float = 0.0
+    snapshot: str = ""
+
+    def is_done(self, snapshot: str) -> bool:
+        """Return whether a look at this snapshot of the database could find nothing due."""
+        return snapshot == self.snapshot and not self.due and time.monotonic() < self.windows_due
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,7 @@ async def name_once(database: Database, redis: Redis, naming: Naming) -> int:
     async with database.begin() as sql:
         await sql.connection(execution_options={"isolation_level": "REPEATABLE READ"})
         if not await sql.scalar(_ALONE):
+            naming.windows_due = 0.0
             return 0
         look = await _what_is_due(sql, naming)
         frames = await _write(sql, look.looked)
@@ -78,17 +85,17 @@ async def run_naming(
 ) -> None:
     """Look until ``stop``; what breaks is said and tried again."""
     naming = Naming()
-    while not stop.is_set():
-        started = time.monotonic()
-        try:
-            await name_once(database, redis, naming)
-        except Exception:
-            log.exception("naming_failed")
-        took_s = time.monotonic() - started
-        try:
-            await asyncio.wait_for(stop.wait(), min(LOOK_S_MAX, max(look_s, REST * took_s)))
-        except TimeoutError:
-            continue
+
+    async def name() -> float:
+        snapshot = await database.snapshot()
+        if naming.is_done(snapshot):
+            return look_s
+        began = time.monotonic()
+        await name_once(database, redis, naming)
+        naming.snapshot = snapshot
+        return min(LOOK_S_MAX, max(look_s, REST * (time.monotonic() - began)))
+
+    await go_round(name, stop, failure="naming_failed", backoff_s=look_s, backoff_s_max=LOOK_S_MAX)
 
 
 async def _what_is_due(sql: AsyncSession, naming: Naming) -> _Look:

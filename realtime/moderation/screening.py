@@ -24,6 +24,7 @@ from realtime.moderation.filter import GRAVE
 from realtime.moderation.rules import STANDING, filter_of, lock_rules
 from realtime.topics import States, read_states, rfc3339, write_states
 from stream_events.database import Database
+from stream_events.loops import go_round
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +48,12 @@ class Queues:
     revisions: dict[str, int] = field(default_factory=dict)
     sweep_due: float = 0.0
     count_due: float = 0.0
+    counted: bool = False
+    snapshot: str = ""
+
+    def is_done(self, snapshot: str) -> bool:
+        """Return whether a round at this snapshot of the database could let in and count nothing new."""
+        return snapshot == self.snapshot and self.counted and time.monotonic() < self.sweep_due
 
 
 async def review_once(database: Database, redis: Redis, queues: Queues) -> int:
@@ -103,6 +110,7 @@ async def tell_once(database: Database, redis: Redis, queues: Queues) -> list[Fr
             for row in await sql.execute(_REVISIONS, {"streams_max": STREAMS_MAX})
         }
         if now < queues.count_due and revisions == queues.revisions:
+            queues.counted = False
             return []
         states = await review_states(sql, revisions)
         for topic, (age, _, state) in (
@@ -111,7 +119,7 @@ async def tell_once(database: Database, redis: Redis, queues: Queues) -> list[Fr
             queues.states[topic], queues.ages[topic] = state, age
         changed = {topic: new for topic, new in states.items() if queues.states.get(topic) != new}
         frames = await write_states(sql, changed, queues.ages, at) if changed else []
-    queues.revisions, queues.count_due = revisions, now + COUNT_S
+    queues.revisions, queues.count_due, queues.counted = revisions, now + COUNT_S, True
     queues.states |= changed
     queues.ages |= {frame.topic: frame.age for frame in frames}
     if frames:
@@ -148,18 +156,16 @@ async def run_review(
 ) -> None:
     """Keep the queues until ``stop``; what breaks is said and tried again."""
     queues = Queues()
-    while not stop.is_set():
-        pause_s = tick_s
-        try:
-            if await review_once(database, redis, queues) >= BATCH_MAX:
-                pause_s = 0.0
-        except Exception:
-            log.exception("review_failed")
-            pause_s = 1.0
-        try:
-            await asyncio.wait_for(stop.wait(), pause_s)
-        except TimeoutError:
-            continue
+
+    async def tick() -> float:
+        snapshot = await database.snapshot()
+        if queues.is_done(snapshot):
+            return tick_s
+        full = await review_once(database, redis, queues) >= BATCH_MAX
+        queues.snapshot = snapshot
+        return 0.0 if full else tick_s
+
+    await go_round(tick, stop, failure="review_failed", backoff_s=1.0)
 
 
 def _id_of(at_s: float) -> str:

@@ -21,6 +21,7 @@ from realtime.frames import Frame
 from realtime.rehearsals.play import Play, begin, read_tonight
 from realtime.topics import States, read_states, write_states
 from stream_events.database import Database
+from stream_events.loops import go_round
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +29,6 @@ TICK_S: Final = 0.1
 # With nobody rehearsing, one look at an empty index now and then.
 IDLE_S: Final = 0.5
 REREAD_S: Final = 1.0
-BACKOFF_S_MAX: Final = 2.0
 PLAYING_MAX: Final = 20
 
 _Key = tuple[str, datetime]
@@ -53,9 +53,8 @@ class Plays:
 
 async def tick_once(database: Database, redis: Redis, plays: Plays) -> int:
     """Move on what is playing; returns how many rehearsals that were."""
-    async with database.begin() as sql:
-        rows = (await sql.execute(_PLAYING, {"playing_max": PLAYING_MAX})).all()
-    keys = [(row.stream_id, row.started_at) for row in rows]
+    rows = await database.look(_PLAYING, PLAYING_MAX)
+    keys = [(row["stream_id"], row["started_at"]) for row in rows]
     plays.held = {key: held for key, held in plays.held.items() if key in keys}
     for key in keys:
         try:
@@ -79,21 +78,12 @@ async def run_rehearsals(
     tick_s: float = TICK_S,
 ) -> None:
     """Tick until ``stop``, at most once in ``tick_s`` seconds, seldom while nobody rehearses."""
-    plays, backoff_s = Plays(public_url), tick_s
-    while not stop.is_set():
-        started = time.monotonic()
-        try:
-            playing = await tick_once(database, redis, plays)
-        except Exception:
-            log.exception("rehearsals_stand_still")
-            wait_s, backoff_s = backoff_s, min(BACKOFF_S_MAX, 2 * backoff_s)
-        else:
-            every_s, backoff_s = tick_s if playing else max(tick_s, IDLE_S), tick_s
-            wait_s = every_s - (time.monotonic() - started)
-        try:
-            await asyncio.wait_for(stop.wait(), max(0.0, wait_s))
-        except TimeoutError:
-            continue
+    plays = Plays(public_url)
+
+    async def tick() -> float:
+        return tick_s if await tick_once(database, redis, plays) else max(tick_s, IDLE_S)
+
+    await go_round(tick, stop, failure="rehearsals_stand_still", paced=True)
 
 
 async def _move_on(database: Database, plays: Plays, key: _Key) -> list[Frame]:
@@ -142,10 +132,10 @@ async def _write(sql: AsyncSession, held: _Held, states: States, at: datetime) -
 
 
 _ALONE = text("SELECT pg_try_advisory_xact_lock(hashtextextended('stream-events rehearsals', 0))")
-_PLAYING = text("""
+_PLAYING = """
 SELECT stream_id, started_at FROM rehearsals WHERE finished_at IS NULL
-ORDER BY started_at, stream_id LIMIT :playing_max
-""")
+ORDER BY started_at, stream_id LIMIT $1
+"""
 # The place in the night follows from the database's clock; it ends where the night does.
 _HOLD = text("""
 SELECT r.*, least(r.to_at, p.position) AS position, p.position >= r.to_at AS over, p.now,
