@@ -3,14 +3,16 @@
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 from sqlalchemy import text
 
 from orders.settlement import settle
+from realtime.moderation import screening
 from realtime.moderation.rules import lock_rules
-from realtime.moderation.screening import run_review
+from realtime.moderation.screening import Queues, run_review, tell_once
 from realtime.shapes import Review as ReviewShape
 from stream_events.access import Signer
 from stream_events.ids import new_id
@@ -277,6 +279,28 @@ async def test_a_decision_is_told_within_half_a_second(desk: Desk, bus: Listener
     assert await told(0) < 0.5
     stop.set()
     await loop
+
+
+async def test_a_long_queue_is_counted_once_a_second_and_a_short_one_with_each_change(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queues, at_s = Queues(), 1_000.0
+    monkeypatch.setattr(screening, "time", SimpleNamespace(monotonic=lambda: at_s, time=time.time))
+
+    async def waiting_after_a_change() -> list[int]:
+        await desk.say("Li Na")
+        await desk.screen()
+        frames = await tell_once(desk.database, desk.redis, queues)
+        return [msgspec.json.decode(frame.payload)["state"]["waiting"] for frame in frames]
+
+    monkeypatch.setattr(screening, "COUNTED_AT_ONCE_MAX", 2)
+    assert [await waiting_after_a_change() for _ in range(3)] == [[1], [2], [3]]
+    at_s += 0.9
+    assert await waiting_after_a_change() == []
+    assert not queues.counted, "what nobody counted is not done with, whatever else happens"
+    at_s += 0.1
+    assert await waiting_after_a_change() == [5]
+    assert queues.counted
 
 
 @pytest.mark.parametrize("call", ["PUT review/{}/claim", "PUT reading/{}"])
