@@ -1,8 +1,9 @@
 """Deciding about texts: each by the revision that was looked at, all of a request in one transaction.
 
 The locks are taken in the order everybody takes them: the orders, the stream's rules, the messages. Under the rules'
-lock a name gets its number, so that numbers have no gaps and follow the approvals. The filter is asked once more here
-with the rules of this moment: whatever the queue believed, nothing goes on screen past them.
+lock a name gets its number, so that numbers have no gaps and follow the approvals. The filter is asked once more, before
+anything is locked, and what it said counts only if rules and words are still the same: whatever the queue believed,
+nothing goes on screen past the rules of this moment.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from orders.locks import lock_orders
 from orders.messages import HIDDEN, PASSED, SHOWN
 from orders.tables import Order, OrderMessage
-from realtime.moderation.filter import GRAVE, WordFilter
-from realtime.moderation.rules import filter_of, lock_rules
+from realtime.moderation.rules import Flagged, Words, flagged, lock_rules, read_rules, terms_of
 from realtime.moderation.rulings import Case, Decision, Mode, Refused, rule
 from realtime.moderation.tables import ModerationRules, NameRoll, Review, ReviewDecision
 from stream_events.access import Caller, Role
+from stream_events.database import Database
 
 _MONEY_HERE = frozenset({"PAID", "PART_REFUNDED", "REFUND_PENDING", "REFUND_FAILED", "DISPUTED"})
 
@@ -51,16 +52,36 @@ class _Text:
     review: Review
     revision: int
 
+    @property
+    def said(self) -> Words:
+        """Return its words."""
+        return self.message.name, self.message.message, self.message.dedication
+
+
+async def forejudge(database: Database, stream_id: str, wishes: Sequence[Wish]) -> Flagged:
+    """Ask the filter about what is to be decided on, holding nothing meanwhile."""
+    said = select(OrderMessage.name, OrderMessage.message, OrderMessage.dedication)
+    asked = said.join(Review, Review.order_id == OrderMessage.order_id).where(
+        OrderMessage.order_id.in_({wish.order_id for wish in wishes}), Review.stream_id == stream_id
+    )
+    async with database.begin() as sql:
+        terms = terms_of(await read_rules(sql, stream_id))
+        rows = (await sql.execute(asked)).all()
+    return await flagged(terms, ((row.name, row.message, row.dedication) for row in rows))
+
 
 async def decide(
-    sql: AsyncSession, stream_id: str, caller: Caller, wishes: Sequence[Wish]
+    sql: AsyncSession, stream_id: str, caller: Caller, wishes: Sequence[Wish], known: Flagged
 ) -> list[Outcome]:
-    """Do what is wished as far as it may be done, and say of each what became of it."""
+    """Do what is wished as far as it may be done, and say of each what became of it.
+
+    ``known`` is what ``forejudge`` said of it, a moment ago.
+    """
     order_ids = sorted({wish.order_id for wish in wishes})
     orders = {order.id: order for order in await lock_orders(sql, order_ids)}
     rules = await lock_rules(sql, stream_id)
     texts = await _texts(sql, stream_id, orders)
-    words = filter_of(rules)
+    now = await known.brought_up_to(terms_of(rules), {found.said for found in texts.values()})
     outcomes = []
     before = rules.revision
     for wish in wishes:
@@ -68,7 +89,7 @@ async def decide(
         if found is None:
             outcomes.append(Outcome(wish.order_id, refused="unknown"))
         else:
-            outcomes.append(await _decide_one(sql, rules, words, caller, wish, found))
+            outcomes.append(await _decide_one(sql, rules, now, caller, wish, found))
     if any(outcome.refused is None for outcome in outcomes):
         rules.revision = before + 1
     await sql.flush()
@@ -97,7 +118,7 @@ async def _texts(
 async def _decide_one(
     sql: AsyncSession,
     rules: ModerationRules,
-    words: WordFilter,
+    known: Flagged,
     caller: Caller,
     wish: Wish,
     found: _Text,
@@ -105,7 +126,6 @@ async def _decide_one(
     if wish.revision != found.revision:
         return _repeated(caller, wish, found) or Outcome(wish.order_id, refused="changed")
     message, review = found.message, found.review
-    said = words.flags(message.name, message.message, message.dedication)
     ruling = rule(
         Case(
             mode=cast("Mode", rules.mode),
@@ -114,7 +134,7 @@ async def _decide_one(
             decision=wish.decision,
             display=message.display,
             passed_by=review.passed_by,
-            grave=any(flag.kind in GRAVE for flag in said),
+            grave=known.is_grave(found.said),
             standing=is_standing(found.order),
         )
     )

@@ -4,6 +4,7 @@ Whoever looks at a text claims it for half a minute, so that two do not read the
 anything, because what decides is the revision.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Final, cast
 
@@ -12,14 +13,16 @@ from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.schemas import OrderPath
-from realtime.moderation.decisions import Wish, decide
-from realtime.moderation.filter import WordFilter
+from realtime.moderation.decisions import Wish, decide, forejudge
+from realtime.moderation.filter import Flag
 from realtime.moderation.rules import (
     STANDING,
-    filter_of,
+    Words,
+    flagged,
     lock_rules,
     read_rules,
     screen_anew,
+    terms_of,
 )
 from realtime.moderation.rulings import Mode
 from realtime.moderation.schemas import (
@@ -102,9 +105,11 @@ async def list_review(
             "limit": page.limit + 1,
         }
         rows = (await sql.execute(_LIST, given)).all()
-        words = filter_of(await read_rules(sql, stream_id))
+        terms = terms_of(await read_rules(sql, stream_id))
         people = await _people(sql, rows)
-    items = [_item(row, words, people) for row in rows[: page.limit]]
+    shown = rows[: page.limit]
+    said = (await flagged(terms, map(_said, shown))).flags
+    items = [_item(row, said[_said(row)], people) for row in shown]
     return Listing(
         items=items, next=cursor_after(items[-1].order_id) if len(rows) > page.limit else None
     )
@@ -121,9 +126,13 @@ async def review(
     word filter: only a host overrules it) or `second_person`.
     """
     wishes = [Wish(each.order_id, each.revision, each.decision) for each in body.decisions]
-    async with database_of(request).begin() as sql:
+    database = database_of(request)
+    async with database.begin() as sql:
         await own_stream(sql, caller, stream_id)
-        outcomes = await decide(sql, stream_id, caller, wishes)
+    known = await forejudge(database, stream_id, wishes)
+    async with database.begin() as sql:
+        await own_stream(sql, caller, stream_id)
+        outcomes = await decide(sql, stream_id, caller, wishes, known)
     return OutcomesOut(
         outcomes=[OutcomeOut.model_validate(outcome._asdict()) for outcome in outcomes]
     )
@@ -183,8 +192,11 @@ async def _people(sql: AsyncSession, rows: Any) -> dict[str, Somebody]:
     return {FILTER: Somebody(id=FILTER, name=FILTER), **people}
 
 
-def _item(row: Any, words: WordFilter, people: dict[str, Somebody]) -> ReviewItem:
-    flags = words.flags(row.name, row.message, row.dedication)
+def _said(row: Any) -> Words:
+    return row.name, row.message, row.dedication
+
+
+def _item(row: Any, flags: Sequence[Flag], people: dict[str, Somebody]) -> ReviewItem:
     plain = {name: getattr(row, name) for name in _PLAIN}
     return ReviewItem(
         **plain,

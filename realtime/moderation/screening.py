@@ -21,7 +21,15 @@ from orders.messages import HIDDEN
 from realtime.bus import publish_frames
 from realtime.frames import Frame
 from realtime.moderation.filter import GRAVE
-from realtime.moderation.rules import STANDING, filter_of, lock_rules
+from realtime.moderation.rules import (
+    STANDING,
+    Flagged,
+    Words,
+    flagged,
+    lock_rules,
+    read_rules,
+    terms_of,
+)
 from realtime.topics import States, read_states, rfc3339, write_states
 from stream_events.database import Database
 from stream_events.loops import go_round
@@ -34,9 +42,8 @@ COUNT_S: Final = 1.0
 COUNTED_AT_ONCE_MAX: Final = 500
 SWEEP_S: Final = 10.0
 NEW_FOR_S: Final = 2 * 3600
-BATCH_MAX: Final = (
-    100  # The filter keeps the worker from everything else for as long as these take.
-)
+# The filter takes a core for as long as these take.
+BATCH_MAX: Final = 100
 STREAMS_MAX: Final = 500
 FILTER: Final = "filter"
 
@@ -63,8 +70,7 @@ async def review_once(database: Database, redis: Redis, queues: Queues) -> int:
     """Let in what was paid for, and publish how long the queues are where they changed; return how many came in."""
     now = time.monotonic()
     since = "" if now >= queues.sweep_due else _id_of(time.time() - NEW_FOR_S)
-    async with database.begin() as sql:
-        entered = await screen_once(sql, since)
+    entered = await screen_once(database, since)
     # While there is more of what is old, it is not done with.
     if not since and entered < BATCH_MAX:
         queues.sweep_due = now + SWEEP_S
@@ -72,23 +78,35 @@ async def review_once(database: Database, redis: Redis, queues: Queues) -> int:
     return entered
 
 
-async def screen_once(sql: AsyncSession, since: str = "") -> int:
-    """Screen a batch of paid texts of orders after ``since``; return how many there were."""
-    rows = (await sql.execute(_UNSCREENED, {"since": since, "batch_max": BATCH_MAX})).all()
+async def screen_once(database: Database, since: str = "") -> int:
+    """Screen a batch of paid texts of orders after ``since``; return how many there were.
+
+    Nothing is held while the filter thinks; a stream whose rules change meanwhile is left for the next round.
+    """
     by_stream: defaultdict[str, list[Any]] = defaultdict(list)
-    for row in rows:
-        by_stream[row.stream_id].append(row)
-    for stream_id in sorted(by_stream):
-        await _screen_stream(sql, stream_id, by_stream[stream_id])
+    async with database.begin() as sql:
+        rows = (await sql.execute(_UNSCREENED, {"since": since, "batch_max": BATCH_MAX})).all()
+        for row in rows:
+            by_stream[row.stream_id].append(row)
+        terms = {
+            stream_id: terms_of(await read_rules(sql, stream_id)) for stream_id in sorted(by_stream)
+        }
+    for stream_id, texts in sorted(by_stream.items()):
+        known = await flagged(terms[stream_id], map(_said, texts))
+        async with database.begin() as sql:
+            await _screen_stream(sql, stream_id, texts, known)
     return len(rows)
 
 
-async def _screen_stream(sql: AsyncSession, stream_id: str, rows: list[Any]) -> None:
+async def _screen_stream(
+    sql: AsyncSession, stream_id: str, rows: list[Any], known: Flagged
+) -> None:
     rules = await lock_rules(sql, stream_id)
-    words = filter_of(rules)
+    if terms_of(rules) != known.terms:
+        return
     reasons: list[str | None] = []
     for row in rows:
-        kinds = {flag.kind for flag in words.flags(row.name, row.message, row.dedication)} & GRAVE
+        kinds = {flag.kind for flag in known.flags[_said(row)]} & GRAVE
         reasons.append("blocked" if "blocked" in kinds else "too_long" if kinds else None)
     given = {
         "stream": stream_id,
@@ -100,6 +118,10 @@ async def _screen_stream(sql: AsyncSession, stream_id: str, rows: list[Any]) -> 
     }
     await sql.execute(_SCREEN, given)
     rules.revision += 1
+
+
+def _said(row: Any) -> Words:
+    return row.name, row.message, row.dedication
 
 
 async def tell_once(database: Database, redis: Redis, queues: Queues) -> list[Frame]:

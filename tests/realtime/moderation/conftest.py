@@ -77,8 +77,7 @@ class Desk:
         return placed
 
     async def screen(self) -> int:
-        async with self.database.begin() as sql:
-            return await screen_once(sql)
+        return await screen_once(self.database)
 
     async def call(self, role: str, call: str, body: Any = None) -> httpx.Response:
         method, part = call.split(" ")
