@@ -37,6 +37,7 @@ from realtime.alerts.schemas import (
 from realtime.alerts.states import publish_groups
 from realtime.alerts.tables import Airing, AlertDesk, AlertGroup
 from realtime.alerts.trying import queue_test
+from realtime.alerts.waiting import forget_done
 from realtime.bus import publish_frames
 from realtime.frames import Frame
 from stream_events.access import Caller, Role, allow
@@ -100,11 +101,16 @@ async def delete_group(
     request: Request, caller: Staff, stream_id: StreamPath, group: GroupPath
 ) -> Response:
     """Take a group away with its queue; its screens go dark. What it showed stays in the list of airings."""
-    at = datetime.now(UTC)
-    async with database_of(request).begin() as sql:
+    database = database_of(request)
+    async with database.begin() as sql:
         await own_stream(sql, caller, stream_id)
         if group == MAIN:
             raise Problem(409, "main_group", "Every stream keeps its group main.")
+        if await sql.get(AlertGroup, (stream_id, group)) is None:
+            raise not_found("group")
+    await forget_done(database, stream_id, group)
+    at = datetime.now(UTC)
+    async with database.begin() as sql:
         desk = await hold_desk(sql, stream_id)
         row = await sql.get(AlertGroup, (stream_id, group))
         if row is None:

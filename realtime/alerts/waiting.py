@@ -22,10 +22,12 @@ from realtime.alerts.choosing import (
     Waiting,
     ruling,
 )
+from stream_events.database import Database
 
 REVIEWS_PER_TICK_MAX: Final = 1_000
 DROPS_PER_TICK_MAX: Final = 2_000
 BURST_MAX: Final = 5_000
+FORGOTTEN_AT_ONCE_MAX: Final = 2_000
 
 _Sql = AsyncSession
 Scope = Mapping[str, Any]
@@ -107,6 +109,21 @@ async def fit(
     if moved:
         await _move(sql, scope, moved)
     return fitting
+
+
+async def forget_done(database: Database, stream_id: str, group: str) -> None:
+    """Delete those turns of a group that will never change again, some at a time and without holding its desk.
+
+    A great night leaves a hundred thousand of them; taking the group away does not have to wait for that many then.
+    What somebody else is about to change is left to that.
+    """
+    after: int | None = 0
+    while after is not None:
+        asked = {"stream": stream_id, "group": group, "after": after}
+        async with database.begin() as sql:
+            given = {**asked, "rows": FORGOTTEN_AT_ONCE_MAX}
+            row = (await sql.execute(_FORGET_DONE, given)).one()
+        after = row.last if row.seen == FORGOTTEN_AT_ONCE_MAX else None
 
 
 async def _move(sql: _Sql, scope: Scope, moved: Sequence[tuple[int, Ruling]]) -> None:
@@ -198,6 +215,22 @@ FROM (
     ORDER BY since DESC, alert_id DESC LIMIT :rows
 ) over
 WHERE t.alert_id = over.alert_id AND t.group_name = :group
+""")
+# A walk along the primary key, which sees each turn of a group of this name once.
+_FORGET_DONE = text("""
+WITH page AS (
+    SELECT alert_id FROM alert_turns WHERE group_name = :group AND alert_id > :after
+    ORDER BY alert_id LIMIT :rows
+), done AS (
+    SELECT t.alert_id FROM alert_turns t JOIN page USING (alert_id)
+    WHERE t.group_name = :group AND t.stream_id = :stream
+      AND (t.state IN ('DROPPED', 'PASSED_OVER') OR t.state = 'TAKEN' AND NOT EXISTS (
+          SELECT FROM airings r WHERE r.id = t.airing_id AND r.outcome = 'ON_AIR'))
+    FOR UPDATE OF t SKIP LOCKED
+), gone AS (
+    DELETE FROM alert_turns t USING done WHERE t.alert_id = done.alert_id AND t.group_name = :group
+)
+SELECT count(*) AS seen, max(alert_id) AS last FROM page
 """)
 _CANDIDATES = text(f"""
 SELECT t.alert_id, t.large, t.said, t.paid_at, t.sku, a.kind, a.units, a.currency,

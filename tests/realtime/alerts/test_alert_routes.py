@@ -10,9 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncSession
 from websockets.asyncio.client import ClientConnection
 
+from realtime.alerts import routes, waiting
+from realtime.alerts.desks import hold_desk
 from realtime.alerts.director import Round, run_director, tick_once
+from realtime.alerts.tables import AlertDesk
 from realtime.shapes import Alerts
 from stream_events.database import Database
 from tests.factories import Sale
@@ -86,6 +90,39 @@ async def test_main_is_there_by_itself_and_others_are_set_and_taken_away(
     assert (await desk("PUT alert-groups/g1", {})).status_code == 200
     await tick_once(database, redis, Round(), slow=True)
     assert [row.group_name for row in await airings(database)] == ["main", "side"]
+
+
+async def test_a_group_that_goes_has_let_go_of_what_is_over_before_anybody_waits_for_it(
+    desk: Desk, sale: Sale, database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk("PUT alert-groups/side", {})
+    await pay(database, sale, [Paid(now()) for _ in range(9)])
+    # One is on air and waits for its screens, one waits for its turn, the others are over.
+    await tick_once(database, redis, Round(), slow=False)
+    await run_sql(
+        database,
+        """
+        UPDATE alert_turns SET state = 'DROPPED', reason = 'too_old', airing_id = NULL WHERE alert_id IN
+            (SELECT alert_id FROM alert_turns WHERE group_name = 'side' ORDER BY alert_id LIMIT 6 OFFSET 1)""",
+    )
+    await run_sql(
+        database,
+        "UPDATE alert_turns SET state = 'WAITING', airing_id = NULL"
+        " WHERE alert_id = (SELECT max(alert_id) FROM alert_turns)",
+    )
+    before = await turns(database)
+    left: list[str] = []
+
+    async def hold(sql: AsyncSession, stream_id: str) -> AlertDesk:
+        left.extend(row.state for row in await turns(database, "side"))
+        return await hold_desk(sql, stream_id)
+
+    monkeypatch.setattr(waiting, "FORGOTTEN_AT_ONCE_MAX", 2)
+    monkeypatch.setattr(routes, "hold_desk", hold)
+    assert (await desk("DELETE alert-groups/side")).status_code == 204
+    assert left == ["TAKEN", "TAKEN", "WAITING"]
+    assert await turns(database, "side") == []
+    assert await turns(database) == before
 
 
 @pytest.mark.parametrize(
