@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Final
 
+import asyncpg
 import msgspec
 import structlog
 from redis.asyncio import Redis
@@ -32,6 +33,7 @@ REREAD_S: Final = 2.0
 KEYS_PER_QUERY_MAX: Final = 1_000
 BACKOFF_S_MIN: Final = 0.1
 BACKOFF_S_MAX: Final = 2.0
+SQL_AWAY: Final = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 
 def open_bus(redis_url: str) -> Redis:
@@ -63,10 +65,17 @@ class Feed:
         self._bus = bus
         self._on_ended = on_ended
         self._stale = asyncio.Event()
+        self._read_at = ""
         self.loaded = asyncio.Event()
 
     async def catch_up(self) -> int:
-        """Read what SQL has newer than the hub; returns how many frames that were."""
+        """Read what SQL has newer than the hub; returns how many frames that were.
+
+        Where nothing was committed since all of it was read, there is nothing newer, however many topics there are.
+        """
+        snapshot = await self._database.snapshot()
+        if snapshot == self._read_at:
+            return 0
         async with self._database.begin() as sql:
             topics = await differing_topics(sql, self._hub.ages())
         taken = 0
@@ -74,6 +83,7 @@ class Feed:
             async with self._database.begin() as sql:
                 frames = await read_frames(sql, topics[first : first + TOPICS_PER_QUERY_MAX])
             taken += self._hub.publish(frames)
+        self._read_at = snapshot
         return taken
 
     async def look_at_keys(self) -> None:
@@ -93,7 +103,7 @@ class Feed:
             try:
                 await self.catch_up()
                 await self.look_at_keys()
-            except (SQLAlchemyError, OSError) as error:
+            except SQL_AWAY as error:
                 log.warning("frames_not_read", error=type(error).__name__)
                 await asyncio.sleep(backoff_s)
                 backoff_s = min(BACKOFF_S_MAX, 2 * backoff_s)

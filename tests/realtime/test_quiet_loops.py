@@ -7,15 +7,20 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
 import pytest
 from redis.asyncio import Redis
 
 from inventory import offers
 from inventory.offers import Catalogue
 from orders.mail import postman
-from realtime import announcer
+from realtime import announcer, feed
 from realtime.alerts import director
+from realtime.feed import Feed
+from realtime.frames import Frame
+from realtime.hub import Hub
 from realtime.moderation import naming, screening
+from realtime.topics import differing_topics
 from stream_events.access import Signer
 from stream_events.database import Database
 from stream_events.links import Links
@@ -140,6 +145,48 @@ async def test_a_director_rests_only_when_no_group_has_anything_to_do(
     await director.tick_once(database, redis, round_, slow=False)
     assert round_.is_done("now")
     assert not round_.is_done("later")
+
+
+async def test_a_feed_reads_topics_only_when_something_was_committed(
+    database: Database, redis: Redis, sale: Sale, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, moment = Hub(), "first"
+    following = Feed(hub, database, redis, lambda _: None)
+    asked: list[int] = []
+
+    async def snapshot(_: Database) -> str:
+        if not moment:
+            raise asyncpg.ConnectionDoesNotExistError
+        return moment
+
+    async def differing(sql: Any, known: Any) -> list[str]:
+        asked.append(len(known))
+        return await differing_topics(sql, known)
+
+    async def lost(*_: Any) -> list[Frame]:
+        raise OSError
+
+    monkeypatch.setattr(Database, "snapshot", snapshot)
+    monkeypatch.setattr(feed, "differing_topics", differing)
+    await announcer.tick_once(database, redis, announcer.Known())
+    with monkeypatch.context() as broken:
+        broken.setattr(feed, "read_frames", lost)
+        with pytest.raises(OSError):  # noqa: PT011 - it is ours.
+            await following.catch_up()
+    taken = await following.catch_up()
+    assert taken == len(hub.ages()) > 5
+    assert [await following.catch_up(), asked] == [0, [0, 0]]
+    await run_sql(database, "UPDATE topics SET version = version + 1")
+    moment = "second"
+    assert await following.catch_up() == taken
+    # A server that is away is no reason for a gateway to end.
+    moment = ""
+    loop = asyncio.create_task(following.run_rereading())
+    await asyncio.sleep(0.15)
+    assert not following.loaded.is_set()
+    moment = "second"
+    await asyncio.wait_for(following.loaded.wait(), 5)
+    loop.cancel()
 
 
 async def test_of_two_readings_that_overlap_the_later_one_stays(
