@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Row, text
 
 from inventory.shipping import FlatShipping, FreeShipping, ShippingByWeight, read_rule
-from stream_events.database import Database
+from stream_events.database import SNAPSHOT, Database
 from stream_events.errors import not_found
 from stream_events.loops import go_round
 from stream_events.split import ShareRule
@@ -72,8 +72,8 @@ _READ = """
 _CATALOGUE = text(_READ.format(which="s.state <> 'settled'"))
 _SETTLED = text(_READ.format(which="s.state = 'settled' AND s.id = :stream_id"))
 # What is committed, and how many matches have begun and ended: as long as all is the same, so is the catalogue.
-_NOW = """
-    SELECT CAST(pg_current_snapshot() AS text), count(*) FILTER (WHERE starts_at <= now()),
+_NOW = f"""
+    SELECT {SNAPSHOT}, count(*) FILTER (WHERE starts_at <= now()),
            count(*) FILTER (WHERE ends_at <= now())
     FROM matches
 """

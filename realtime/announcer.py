@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from redis.asyncio import Redis
@@ -24,7 +24,7 @@ from realtime.farmers import FarmerBooks, Reading
 from realtime.frames import Frame
 from realtime.states import SWEEP_MAX, next_streams, stream_rows, stream_states
 from realtime.topics import States, differing_topics, read_states, to_ms, write_states
-from stream_events.database import Database
+from stream_events.database import SNAPSHOT, Database
 from stream_events.loops import go_round
 
 log = structlog.get_logger(__name__)
@@ -32,6 +32,11 @@ log = structlog.get_logger(__name__)
 TICK_S: Final = 0.1
 SWEEP_S: Final = 1.0
 REREAD_S: Final = 5.0
+TOLD_S: Final = 1.0
+
+# What is committed, and how many matches have begun, ended, and ended long enough ago: as long as all is the same, so is
+# everything that is shown.
+Moment = tuple[Any, ...]
 
 
 @dataclass(slots=True)
@@ -45,15 +50,21 @@ class Known:
     swept_to: str = ""
     sweep_due: float = 0.0
     reread_due: float = 0.0
-    snapshot: str = ""
+    told_due: float = 0.0
+    # At which moment of the database all that is hot, what others told, and every stream there is was looked through,
+    # and at which the round over all streams began.
+    looked_at: Moment | None = None
+    reread_at: Moment | None = None
+    swept_at: Moment | None = None
+    round_from: Moment | None = None
 
-    def is_done(self, snapshot: str) -> bool:
-        """Return whether a tick at this snapshot of the database could find nothing new, and none is due by itself."""
-        return (
-            snapshot == self.snapshot
-            and self.farmers.through
-            and time.monotonic() < min(self.sweep_due, self.reread_due)
-        )
+    def is_done(self, moment: Moment) -> bool:
+        """Return whether a tick at this moment could find nothing new, and nothing has to be looked through as yet."""
+        if moment != self.looked_at or not self.farmers.through:
+            return False
+        if moment == self.reread_at == self.swept_at:
+            return True
+        return time.monotonic() < min(self.sweep_due, self.reread_due)
 
 
 @dataclass(slots=True)
@@ -63,12 +74,16 @@ class _Tick:
     states: States
     reading: Reading | None
     swept_to: str | None
+    reread: bool
 
 
-async def tick_once(database: Database, redis: Redis, known: Known) -> int:
+async def tick_once(
+    database: Database, redis: Redis, known: Known, moment: Moment | None = None
+) -> int:
     """Seal, commit what changed under new versions, and publish it; returns how many topics changed.
 
-    Of several announcers on one database only one ticks at a time; the others do nothing and return 0.
+    Of several announcers on one database only one ticks at a time; the others do nothing and return 0. ``moment`` is
+    one that was looked up before.
     """
     at = datetime.now(UTC)
     try:
@@ -87,6 +102,7 @@ async def tick_once(database: Database, redis: Redis, known: Known) -> int:
         known.boards.held.clear()
         raise
     _keep(known, tick, frames)
+    _keep_moment(known, tick, moment)
     await _publish(redis, frames, at)
     return len(frames)
 
@@ -106,10 +122,13 @@ async def run_announcer(
     known = Known(boards=BoardBooks(public_url))
 
     async def tick() -> float:
-        snapshot = await database.snapshot()
-        if not known.is_done(snapshot):
-            await tick_once(database, redis, known)
-            known.snapshot = snapshot
+        [row] = await database.look(_MOMENT)
+        if not known.is_done(moment := tuple(row)):
+            await tick_once(database, redis, known, moment)
+        elif time.monotonic() >= known.told_due:
+            # Nothing is to be told but that somebody looked.
+            await _publish(redis, (), datetime.now(UTC))
+            known.told_due = time.monotonic() + TOLD_S
         return tick_s
 
     # Whatever fails, screens stand still meanwhile: it is said, and tried again soon.
@@ -142,7 +161,7 @@ async def _look(sql: AsyncSession, known: Known, at: datetime) -> _Tick:
             states = await known.farmers.unsold_states(sql) | states
     sold = known.farmers.by_stream(reading)
     states |= await known.boards.states(sql, streams, sold, at, anew=sweeps)
-    return _Tick(states, reading, swept_to)
+    return _Tick(states, reading, swept_to, rereads)
 
 
 async def _seal(sql: AsyncSession) -> list[SealedScope]:
@@ -173,7 +192,18 @@ def _keep(known: Known, tick: _Tick, frames: Sequence[Frame]) -> None:
         known.ages[frame.topic] = frame.age
     if tick.reading is not None:
         known.farmers.keep(tick.reading)
+
+
+def _keep_moment(known: Known, tick: _Tick, moment: Moment | None) -> None:
+    """Remember at which moment what was looked through."""
+    known.looked_at = moment
+    if tick.reread:
+        known.reread_at = moment
     if tick.swept_to is not None:
+        if not known.swept_to:
+            known.round_from = moment
+        if not tick.swept_to and known.round_from == moment:
+            known.swept_at = moment
         known.swept_to = tick.swept_to
 
 
@@ -182,4 +212,9 @@ async def _publish(redis: Redis, frames: Sequence[Frame], at: datetime) -> None:
     await publish_frames(redis, frames, looked_at_ms=to_ms(at))
 
 
+_MOMENT = f"""
+SELECT {SNAPSHOT}, count(*) FILTER (WHERE starts_at <= now()), count(*) FILTER (WHERE ends_at <= now()),
+       count(*) FILTER (WHERE ends_at <= now() - interval '1 hour')
+FROM matches
+"""
 _ALONE = text("SELECT pg_try_advisory_xact_lock(hashtextextended('stream-events announcer', 0))")

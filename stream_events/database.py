@@ -37,6 +37,10 @@ SERVER_SETTINGS = {
     "random_page_cost": "1.1",
 }
 
+# Which transactions are over, whatever they did: any that wrote something has a number, and is in it when it ends.
+# Numbers may come again once an older database was put back, which no server outlives.
+SNAPSHOT = "concat(pg_current_snapshot(), ' ', pg_postmaster_start_time())"
+
 
 class Base(DeclarativeBase):
     """The one metadata of all packages; migrations see every table through it."""
@@ -100,7 +104,7 @@ class Database:
 
         Take it before reading what it is to stand for. It says nothing of what the mere passing of time changes.
         """
-        [row] = await self.look(_SNAPSHOT)
+        [row] = await self.look(f"SELECT {SNAPSHOT} AS snapshot")
         return str(row["snapshot"])
 
     async def connect(
@@ -121,7 +125,3 @@ class Database:
         """Close the pool; connections handed out by ``connect`` are their owners' to close."""
         await self._looks.close()
         await self.engine.dispose()
-
-
-# Which transactions are over, whatever they did: any that wrote something has a number, and is in it when it ends.
-_SNAPSHOT = "SELECT CAST(pg_current_snapshot() AS text) AS snapshot"

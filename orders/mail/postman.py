@@ -19,7 +19,7 @@ from orders.mail.matters import matter_of
 from orders.mail.outbox import queue_declined_once, queue_sealed_once
 from orders.mail.smtp import Addressed, Fate, SmtpRoute, is_address, message_id, send_all
 from stream_events.access import Signer
-from stream_events.database import Database
+from stream_events.database import SNAPSHOT, Database
 from stream_events.ids import new_id
 from stream_events.links import Links
 from stream_events.loops import go_round
@@ -172,8 +172,8 @@ async def _drop(sql: AsyncSession, ids: Sequence[int], why: str) -> None:
 
 
 # What is queued comes of what is committed; what was queued before is due by the clock.
-_WAITS = """
-SELECT CAST(pg_current_snapshot() AS text) AS snapshot,
+_WAITS = f"""
+SELECT {SNAPSHOT} AS snapshot,
        EXISTS (SELECT FROM mail_outbox WHERE state = 'DUE' AND due_at <= now()) AS is_due
 """
 # Nobody said where to: what is too old is given up, what is not is looked at again later.

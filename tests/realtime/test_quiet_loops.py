@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -20,11 +20,13 @@ from realtime.feed import Feed
 from realtime.frames import Frame
 from realtime.hub import Hub
 from realtime.moderation import naming, screening
+from realtime.states import next_streams
 from realtime.topics import differing_topics
 from stream_events.access import Signer
 from stream_events.database import Database
 from stream_events.links import Links
 from tests.factories import Sale
+from tests.orders.test_matching_sql import make_match
 from tests.realtime.alerts.paid import Paid, pay
 from tests.realtime.announced import Listener, run_sql, sell
 from tests.realtime.conftest import until
@@ -131,6 +133,70 @@ async def test_a_sale_is_told_with_the_next_tick_though_no_sweep_is_due(
             await until(lambda sold=sold: bus.of(tally)[-1]["seq"] == sold)  # type: ignore[misc]
         await run_sql(database, "UPDATE streams SET title = 'Another night'")
         await until(lambda: bus.of(status)[-1]["state"]["title"] == "Another night")
+
+
+async def test_a_quiet_announcer_looks_through_all_streams_once_and_still_says_that_it_looked(
+    database: Database,
+    redis: Redis,
+    sale: Sale,
+    loops: dict[str, tuple[Any, str, Loop]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("SWEEP_S", "REREAD_S", "TOLD_S"):
+        monkeypatch.setattr(announcer, name, 0.0)
+    monkeypatch.setattr("realtime.states.SWEEP_MAX", 1)
+    monkeypatch.setattr(announcer, "SWEEP_MAX", 1)
+    swept: list[list[str]] = []
+
+    async def sweep(sql: Any, after: str) -> list[str]:
+        swept.append(await next_streams(sql, after))
+        return swept[-1]
+
+    async def look(*_: Any) -> Any:
+        return [("one and the same moment",)]
+
+    monkeypatch.setattr(announcer, "next_streams", sweep)
+    monkeypatch.setattr(Database, "look", look)
+    async with _running(loops["announcer"][2]):
+        await until(lambda: [] in swept)
+        for _ in range(3):
+            await redis.delete("announced_at")
+            await until(lambda: redis.exists("announced_at"))
+    assert swept == [[sale.stream_id], []]
+
+
+async def test_a_round_over_all_streams_counts_only_for_the_moment_it_began_at(
+    database: Database, redis: Redis, sale: Sale, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.states.SWEEP_MAX", 1)
+    monkeypatch.setattr(announcer, "SWEEP_MAX", 1)
+    monkeypatch.setattr(announcer, "SWEEP_S", 0.0)
+    known, swept_at = announcer.Known(), list[Any]()
+    for moment in ("before", "later", "later", "later"):
+        await announcer.tick_once(database, redis, known, (moment,))
+        swept_at.append(known.swept_at)
+    assert swept_at == [None, None, None, ("later",)]
+    assert sale.stream_id not in known.swept_to
+
+
+async def test_the_hour_of_a_match_is_told_though_nothing_is_committed(
+    database: Database,
+    sale: Sale,
+    bus: Listener,
+    loops: dict[str, tuple[Any, str, Loop]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(announcer, "SWEEP_S", 0.0)
+    monkeypatch.setattr(announcer, "REREAD_S", 0.0)
+    await make_match(database, sale, starts_at=datetime.now(UTC) + timedelta(seconds=0.4))
+    topic = f"stream/{sale.stream_id}/matches"
+
+    def is_on() -> list[bool]:
+        return [item["on"] for frame in bus.of(topic) for item in frame["state"]["items"]]
+
+    async with _running(loops["announcer"][2]):
+        await until(lambda: is_on() == [False])
+        await until(lambda: is_on() == [False, True])
 
 
 async def test_a_director_rests_only_when_no_group_has_anything_to_do(
