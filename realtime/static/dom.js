@@ -25,6 +25,15 @@ export function find(id) {
   return document.getElementById(id);
 }
 
+// Make these the children, and touch none that stays: what was typed into it, focus and caret stay with it.
+export function replaceKept(parent, nodes) {
+  const staying = new Set(nodes);
+  for (const old of [...parent.childNodes]) if (!staying.has(old)) old.remove();
+  nodes.forEach((node, n) => {
+    if (parent.childNodes[n] !== node) parent.insertBefore(node, parent.childNodes[n] ?? null);
+  });
+}
+
 // Put text only where it changed, so that a screen reader and a text selection are left alone.
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;

@@ -156,8 +156,18 @@ export function contactForm(access, onSaved) {
 // The address, where one is wanted: asked for as soon as the units are held.
 export function contactCard(order, access, onSaved) {
   const intro = [el("h2", {}, t("heldTitle")), el("p", { class: "soft" }, t("heldText"))];
-  const clockLine = order.pay_by ? el("p", {}, payClock(order)) : "";
-  return el("section", { class: "card" }, ...intro, clockLine, contactForm(access, onSaved));
+  const card = el("section", { class: "card" }, ...intro, el("p", { class: "due", hidden: true }), contactForm(access, onSaved));
+  seeDue(card, order);
+  return card;
+}
+
+// Put the clock of now into a card that stands there already, and leave its form alone.
+export function seeDue(card, order) {
+  const due = card.querySelector(".due");
+  if ((due.dataset.at ?? "") === (order.pay_by ?? "")) return;
+  due.dataset.at = order.pay_by ?? "";
+  due.hidden = !order.pay_by;
+  due.replaceChildren(order.pay_by ? payClock(order) : "");
 }
 
 export function secondsLeft(order) {

@@ -4,7 +4,7 @@
 import { Refusal, Unknown } from "./api.js";
 import { confirmed, toast } from "./dialog.js";
 import { WORDS_MAX, SaidWith } from "./donate.js";
-import { el } from "./dom.js";
+import { el, replaceKept, say } from "./dom.js";
 import { timeAndDay } from "./i18n.js";
 import { contactForm, isGift } from "./order.js";
 import { w } from "./order_words.js";
@@ -48,29 +48,45 @@ function fold(id, title, ...nodes) {
 
 export class OrderActions {
   // onChange: called when something was done that the next look at the order shows.
-  constructor(order, access, nameOf, onChange) {
-    Object.assign(this, { order, access, nameOf, onChange });
+  constructor(access, nameOf, onChange) {
+    Object.assign(this, { access, nameOf, onChange });
     this.node = el("div", { class: "doings" });
     this.asked = el("div", {});
-    this.paint();
+    this.parts = new Map();
   }
 
-  paint() {
+  // A part stays the same for as long as the order allows it, and with it what is typed there.
+  see(order) {
+    const before = this.order;
+    this.order = order;
+    const makers = this.wanted();
+    const kept = new Map(Object.entries(makers).map(([name, make]) => [name, this.parts.get(name) ?? make()]));
+    const asks = kept.get("ask") && (!this.parts.has("ask") || before.state !== order.state || before.notice !== order.notice);
+    if (!kept.has("ask")) this.asking = null;
+    this.parts = kept;
+    replaceKept(this.node, [...kept.values()]);
+    if (kept.has("said")) this.seeSaid(kept.get("said"));
+    if (asks) this.learnAsked();
+  }
+
+  wanted() {
     const { order } = this;
-    const parts = [];
-    if (CANCELLABLE.includes(order.state)) parts.push(this.cancelPart());
-    if (REFUNDABLE.includes(order.state)) parts.push(this.askPart());
-    if (!isGift(order) && order.contact_given && order.fulfilment === "NONE" && ADDRESSED.includes(order.state)) {
-      parts.push(fold("address", w("address"), contactForm(this.access, () => this.done(w("saved")))));
-    }
-    if (isGift(order) || order.gifts?.length) parts.push(this.saidPart());
-    if (!this.access.isHolder) parts.push(this.linkPart());
-    parts.push(this.dataPart());
-    this.node.replaceChildren(...parts);
+    const addressed = !isGift(order) && order.contact_given && order.fulfilment === "NONE" && ADDRESSED.includes(order.state);
+    const saved = () => this.done("address", w("saved"));
+    return {
+      ...(CANCELLABLE.includes(order.state) && { cancel: () => this.cancelPart() }),
+      ...(REFUNDABLE.includes(order.state) && { ask: () => fold("ask-back", w("askBack"), this.asked) }),
+      ...(addressed && { address: () => fold("address", w("address"), contactForm(this.access, saved)) }),
+      ...((isGift(order) || order.gifts?.length) && { said: () => this.saidPart() }),
+      ...(!this.access.isHolder && { link: () => this.linkPart() }),
+      data: () => this.dataPart(),
+    };
   }
 
-  done(text) {
-    if (text) toast(text);
+  // What was typed in that part has arrived: it begins anew.
+  done(name, text) {
+    this.parts.delete(name);
+    toast(text);
     this.onChange();
   }
 
@@ -89,21 +105,17 @@ export class OrderActions {
 
   // --- asking back ----------------------------------------------------------------------------------------------
 
-  askPart() {
-    this.learnAsked();
-    return fold("ask-back", w("askBack"), this.asked);
-  }
-
   async learnAsked() {
     try {
       const { items } = await this.access.ask("GET", "/refund-requests");
       const open = items.find((item) => item.state === "OPEN");
       const past = items.filter((item) => item.state !== "OPEN").map((item) => this.pastLine(item));
-      this.asked.replaceChildren(open ? this.openRequest(open) : this.askForm(), ...past);
+      this.asking = open ? null : (this.asking ?? this.askForm());
+      replaceKept(this.asked, [this.asking ?? this.openRequest(open), ...past]);
       if (open) this.asked.closest("details").open = true;
     } catch (error) {
       if (!(error instanceof Refusal) && !(error instanceof Unknown)) throw error;
-      this.asked.replaceChildren(el("p", { class: "note" }, saying(error)));
+      if (!this.asking) this.asked.replaceChildren(el("p", { class: "note" }, saying(error)));
     }
   }
 
@@ -145,7 +157,7 @@ export class OrderActions {
         : [];
       if (some.checked && !wanted.length) return toast(w("askNothing"), true);
       const body = { lines: wanted, ...(reason.value.trim() && { reason: reason.value.trim() }) };
-      await act(button, () => this.access.ask("POST", "/refund-requests", { body }));
+      if (await act(button, () => this.access.ask("POST", "/refund-requests", { body }))) this.asking = null;
       return this.learnAsked();
     };
     const choice = (input, text) => el("label", { class: "check" }, input, el("span", {}, text));
@@ -157,7 +169,6 @@ export class OrderActions {
   // --- words, link, data ----------------------------------------------------------------------------------------
 
   saidPart() {
-    const { display } = this.order;
     const said = new SaidWith();
     const save = el("button", { type: "submit" }, t("save"));
     const erase = el("button", { type: "button", class: "quiet" }, w("saidErase"));
@@ -167,15 +178,21 @@ export class OrderActions {
       const body = said.body();
       const empty = !Object.keys(WORDS_MAX).some((name) => body[name]);
       if (trouble || empty) return toast(trouble ?? t("missing"), true);
-      return (await act(save, () => this.access.ask("PUT", "/message", { body }))) && this.done(w("saved"));
+      return (await act(save, () => this.access.ask("PUT", "/message", { body }))) && this.done("said", w("saved"));
     };
     erase.addEventListener("click", async () => {
-      if (await act(erase, () => this.access.ask("DELETE", "/message"))) this.done(w("erased"));
+      if (await act(erase, () => this.access.ask("DELETE", "/message"))) this.done("said", w("erased"));
     });
-    const state = display ? el("p", { class: "soft" }, w(display)) : null;
-    const buttons = el("div", { class: "buttons" }, save, display ? erase : null);
-    const form = el("form", { onsubmit: send, novalidate: true }, ...said.nodes, buttons);
-    return fold("said", w(display ? "saidChange" : "said"), state, form);
+    const form = el("form", { onsubmit: send, novalidate: true }, ...said.nodes, el("div", { class: "buttons" }, save, erase));
+    return fold("said", "", el("p", { class: "soft verdict-of-words" }), form);
+  }
+
+  // A verdict on the words may come while others are being typed.
+  seeSaid(part) {
+    const { display } = this.order;
+    say(part.querySelector("summary"), w(display ? "saidChange" : "said"));
+    say(part.querySelector(".verdict-of-words"), display ? w(display) : "");
+    part.querySelector(".buttons button.quiet").hidden = !display;
   }
 
   linkPart() {
@@ -208,7 +225,7 @@ export class OrderActions {
     erase.addEventListener("click", async () => {
       const words = { title: w("eraseTitle"), text: w("eraseText"), yes: w("eraseYes"), no: w("keep") };
       if (!(await confirmed(words))) return;
-      if (await act(erase, () => this.access.ask("DELETE", "/data"))) this.done(w("erased"));
+      if (await act(erase, () => this.access.ask("DELETE", "/data"))) this.done("data", w("erased"));
     });
     const text = el("p", { class: "soft small" }, w("dataText"));
     return fold("data", w("data"), text, el("div", { class: "buttons" }, load, erase));

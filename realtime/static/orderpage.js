@@ -1,9 +1,10 @@
 // The page of one order, whoever opened it: everything told from its state. The pay page adds the card form to it.
+// A form stays the same node for as long as it applies, so that no news of the order takes away what is typed in it.
 
 import { Refusal, untilKnown } from "./api.js";
-import { el, find } from "./dom.js";
+import { el, find, replaceKept } from "./dom.js";
 import { named, timeAndDay } from "./i18n.js";
-import { contactCard, follow, isGift, outcome, payClock, paysElsewhere, queueCard, steps, summary, wantsContact } from "./order.js";
+import { contactCard, follow, isGift, outcome, payClock, paysElsewhere, queueCard, seeDue, steps, summary, wantsContact } from "./order.js";
 import { OrderActions, act, saying } from "./orderactions.js";
 import { w } from "./order_words.js";
 import { emptyState, show } from "./page.js";
@@ -21,6 +22,10 @@ export class OrderPage {
     this.names = new Map();
     // What the page shows now, in short, so that only a change repaints it.
     this.painted = null;
+    // The forms that stand on the page; each goes when the order has no use for it any more.
+    this.contact = null;
+    this.paying = null;
+    this.actions = new OrderActions(access, (sku) => this.nameOf(sku), () => this.refresh());
     // While paying is under way, a look at the order must not take the form away.
     this.held = false;
     this.stopped = false;
@@ -69,9 +74,6 @@ export class OrderPage {
     const seen = [state, order.contact_given, order.pay_by, notice, back, soon, display, fulfilment, ...queue, ...paying];
     const picture = JSON.stringify(seen);
     if (picture === this.painted && !again) return;
-    // What somebody is typing is not taken away because a place in the queue moved.
-    const typing = find("main").contains(document.activeElement) && document.activeElement.matches("input, textarea");
-    if (typing && !again && this.painted && JSON.parse(this.painted)[0] === state) return;
     this.painted = picture;
     this.draw();
   }
@@ -79,25 +81,41 @@ export class OrderPage {
   draw() {
     const { order } = this;
     const done = outcome(order);
+    const news = document.title;
     document.title = done?.querySelector("h1").textContent ?? t(order.state === "RESERVED" ? "yourOrder" : "payTitle");
     if (!done && order.state === "AWAITING_PAYMENT" && !wantsContact(order)) return this.drawPaying();
     const parts = [steps(order), done];
     if (order.state === "RESERVED") parts.push(queueCard(order));
-    if (!done && wantsContact(order)) parts.push(contactCard(order, this.access, () => this.refresh()));
+    if (!done && wantsContact(order)) parts.push(this.contactPart());
+    else this.contact = null;
     this.put(...parts);
-    if (done) done.querySelector("h1").focus();
+    if (done) this.toVerdict(done, news !== document.title);
     return null;
+  }
+
+  contactPart() {
+    this.contact ??= contactCard(this.order, this.access, () => this.refresh());
+    seeDue(this.contact, this.order);
+    return this.contact;
+  }
+
+  // News is read from its heading on, but nobody who is typing is taken there.
+  toVerdict(done, isNew) {
+    const { activeElement: here, body } = document;
+    if (here !== body && (!isNew || here.matches("input, textarea"))) return;
+    done.querySelector("h1").focus({ preventScroll: !isNew });
   }
 
   // The given parts, then what every state has: receipt, what can be done, and the way back.
   put(...parts) {
     const { order } = this;
-    const actions = new OrderActions(order, this.access, this.nameOf, () => this.refresh());
+    this.actions.see(order);
     const word = AGAIN.includes(order.state) && !isGift(order) ? "again" : "backToShop";
     const back = el("a", { class: "button quiet wide", href: this.shopHref() }, t(word));
-    // What somebody unfolded stays so when the order is drawn anew under their finger.
+    // What somebody unfolded stays so where it had to be made anew under their finger.
     const unfolded = [...find("main").querySelectorAll("details[open][id]")].map((fold) => fold.id);
-    show(...parts.filter(Boolean), this.receipt(), actions.node, el("p", { class: "actions" }, back));
+    const kept = [...parts, this.receipt(), this.actions.node, el("p", { class: "actions" }, back)];
+    replaceKept(find("main"), kept.filter(Boolean));
     for (const fold of unfolded.map(find).filter(Boolean)) fold.open = true;
   }
 
@@ -117,14 +135,17 @@ export class OrderPage {
 
   drawPaying() {
     const { order } = this;
+    this.contact = null;
     const head = el("div", { class: "spread" }, el("h1", {}, t("payTitle")), payClock(order));
     if (paysElsewhere(order)) return this.put(steps(order), head, this.elsewhereCard());
     if (order.attempts_left === 0) return this.put(steps(order), head, el("p", { class: "note bad" }, t("noTries")));
     const stripe = this.stripePart(this.form ? "elsewhere" : "onStripe", this.form !== null);
     if (!this.form) return this.put(steps(order), head, el("section", { class: "card" }, el("p", { class: "soft" }, w("holderPay")), stripe));
-    const { node, mount } = this.form(order, stripe);
-    this.put(steps(order), head, node);
-    return mount();
+    // A card that is being typed in stays, whatever else there is to tell about the order.
+    const stays = this.paying?.node.isConnected;
+    if (!stays) this.paying = this.form(order, stripe);
+    this.put(steps(order), head, this.paying.node);
+    return stays ? null : this.paying.mount();
   }
 
   stripePart(word, quiet) {
@@ -149,6 +170,7 @@ export class OrderPage {
   // The shopper leaves for Stripe's page and comes back to this order's.
   async goToStripe(button) {
     button.disabled = true;
+    button.parentNode.querySelector(".note")?.remove();
     try {
       const { url } = await untilKnown(() => this.access.ask("POST", "/checkout", { timeoutMs: 30_000 }), { tries: 4 });
       if (!/^https?:\/\//.test(url)) throw new Refusal(422, { detail: url });

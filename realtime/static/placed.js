@@ -5,7 +5,7 @@ import { Refusal } from "./api.js";
 import { dropOrder, keepOrder, keptOrder } from "./attempt.js";
 import { el } from "./dom.js";
 import { money } from "./money.js";
-import { contactCard, follow, isGift, outcome, payClock, queueCard, seeQueue, steps, summary, wantsContact } from "./order.js";
+import { contactCard, follow, isGift, outcome, payClock, queueCard, seeDue, seeQueue, steps, summary, wantsContact } from "./order.js";
 import { OrderAccess } from "./orderaccess.js";
 import { w } from "./order_words.js";
 import { emptyState, show } from "./page.js";
@@ -101,9 +101,7 @@ export class Placed {
     if (!this.contact) {
       const saved = () => this.see({ ...this.order, contact_given: true });
       this.contact = contactCard(this.order, this.access, saved);
-    } else if (this.order.pay_by && !this.contact.querySelector(".clock")) {
-      this.contact.querySelector("form").before(el("p", {}, payClock(this.order)));
-    }
+    } else seeDue(this.contact, this.order);
     return this.contact;
   }
 

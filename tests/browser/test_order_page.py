@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import Open, Watch, shot
+from tests.browser.conftest import SOONER, Open, Watch, shot
 from tests.browser.fingers import fits
 from tests.browser.scripted_backend import Backend
 from tests.browser.story import FRONT, ORDER, gift, order, rfc3339
@@ -79,6 +79,55 @@ async def test_the_address_is_asked_for_here_too_and_typing_is_not_disturbed(
     backend.reply("GET", PATH, (200, order("RESERVED", ahead=7, minutes=0, contact_given=True)))
     await page.get_by_role("button", name="Save and go on").click()
     await expect(page.get_by_label("Delivery address")).to_be_hidden()
+
+
+CARET = "[document.activeElement.name, document.activeElement.selectionStart]"
+
+
+async def test_a_form_that_still_applies_keeps_what_is_typed_and_goes_when_it_does_not(
+    open_page: Open, backend: Backend, page_url: str
+) -> None:
+    backend.reply("GET", PATH, (200, order("RESERVED", ahead=9, minutes=0)))
+    page = await open_page(page_url, before=SOONER)
+    await page.get_by_label("Name").fill("Wang Fang")
+    await page.get_by_label("Delivery address").fill("12 Peanut Road")
+    await page.keyboard.press("Home")
+    await page.keyboard.press("ArrowRight")
+    due = {"pay_by": rfc3339(time.time() + 560)}
+    backend.reply("GET", PATH, (200, order("AWAITING_PAYMENT", **due)))
+    await expect(page.locator(".clock")).to_be_visible()
+    await expect(page.locator("#queue")).to_have_count(0)
+    await expect(page.get_by_label("Name")).to_have_value("Wang Fang")
+    assert await page.evaluate(CARET) == ["address", 1]
+    await page.keyboard.type("0")
+    await expect(page.get_by_label("Delivery address")).to_have_value("102 Peanut Road")
+    backend.reply("GET", PATH, (200, order("EXPIRED")))
+    await expect(page.locator(".verdict h1")).to_be_focused()
+    await expect(page.locator("form [name=address]")).to_have_count(0)
+
+
+async def test_why_goods_go_back_stays_typed_while_other_news_comes(
+    open_page: Open, backend: Backend, page_url: str
+) -> None:
+    told: dict[str, Any] = {"contact_given": True, "refund_pending_minor": 100}
+    backend.reply("GET", PATH, (200, order("PAID", **told)))
+    page = await open_page(page_url, before=SOONER)
+    await unfold(page, "ask-back")
+    await page.get_by_label("Only some units").check()
+    why = page.get_by_label("Why?")
+    await why.fill(HOSTILE)
+    asked = len(backend.calls("GET", f"{PATH}/refund-requests"))
+    back = told | {"notice": "refund_pending", "refunded_minor": 2990}
+    backend.reply("GET", PATH, (200, order("PART_REFUNDED", **back)))
+    await expect(page.locator("#receipt")).to_contain_text("Returned so far")
+    while len(backend.calls("GET", f"{PATH}/refund-requests")) == asked:
+        await page.wait_for_timeout(20)
+    await expect(why).to_be_focused()
+    await expect(why).to_have_value(HOSTILE)
+    await expect(page.get_by_label("Only some units")).to_be_checked()
+    backend.reply("GET", PATH, (200, order("REFUNDED", **back)))
+    await expect(page.locator(".verdict h1")).to_be_focused()
+    await expect(page.locator("#ask-back")).to_have_count(0)
 
 
 async def test_the_form_takes_what_the_campaign_takes(
