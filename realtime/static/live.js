@@ -59,13 +59,16 @@ export class Live {
   async connect() {
     clearTimeout(this.timer);
     this.timer = null;
+    const asked = (this.asked = {});
     try {
       const answer = await call("POST", "/socket-tickets", {
         token: this.token(),
         body: { topics: this.topics },
       });
-      if (!this.stopped) this.open(answer);
+      if (!this.stopped && this.asked === asked) this.open(answer);
     } catch (error) {
+      // Begun anew meanwhile: what became of that is told by the newer one.
+      if (this.asked !== asked) return;
       if (error instanceof Refusal && [401, 403, 404].includes(error.status)) {
         // The key was taken back, or the thing is gone. Somebody may give it back: look again, rarely.
         this.refuse();

@@ -1,8 +1,10 @@
 // Three ways to the same frames: the gateway's websocket, server-sent events, and asking again and again. All of them
 // hand frames to the same keeper (live.js), so the newest (epoch, version) wins whichever way it came. "auto" begins
-// with the websocket and goes on to the next way when one brings nothing, because some networks let no socket through.
+// with the websocket and goes on to the next way when one brings nothing, because some networks let no socket through;
+// from a lesser way it climbs up again (climbing.js).
 
 import { Refusal, Unknown, call } from "./api.js";
+import { Climber, rest } from "./climbing.js";
 import { Live } from "./live.js";
 
 // Less than the silence after which a picture counts as old.
@@ -101,6 +103,7 @@ class Follower {
     Object.assign(this, { live: null, transport: null, fruitless: 0, reconnects: 0, heardAt: null });
     // hasty: whoever has heard nothing yet tries each way once before it tries any of them again.
     this.hasty = Boolean(options.hasty);
+    this.climber = new Climber(this);
   }
 
   start() {
@@ -110,32 +113,37 @@ class Follower {
 
   go(way) {
     const before = this.live;
-    if (before) {
-      before.stopped = true;
-      clearTimeout(before.timer);
-      before.socket?.close();
-      before.socket = null;
-      before.timer = null;
-    }
+    this.climber.stop();
+    if (before) rest(before);
     this.transport = way;
     this.live = this.lives.get(way) ?? this.make(way);
     Object.assign(this.live, { stopped: false, heardAt: before?.heardAt ?? null, link: before?.link ?? "connecting" });
     if (this.lives.has(way)) this.live.connect();
     else this.live.start();
     this.lives.set(way, this.live);
+    this.climber.plan();
+  }
+
+  // Another way goes already and has given what it has: only now the one before it ends.
+  change(way, live) {
+    const before = this.live;
+    Object.assign(this, { transport: way, live, fruitless: 0 });
+    rest(before);
+    if (live.link !== before.link) this.options.onLink?.(live.link);
   }
 
   make(way) {
     const live = new WAYS[way]({ ...this.options, onLink: (link) => this.live === live && this.options.onLink?.(link) });
     live.known = this.known;
     const retry = live.retry.bind(live);
-    live.retry = () => this.onRetry(retry);
+    live.retry = () => this.onRetry(live, retry);
     return live;
   }
 
-  onRetry(retry) {
+  onRetry(live, retry) {
+    if (live !== this.live) return this.climber.lose(live);
     const { heardAt, link, stopped } = this.live;
-    if (stopped) return;
+    if (stopped) return null;
     this.reconnects += 1;
     const heard = heardAt !== this.heardAt;
     this.heardAt = heardAt;
@@ -143,16 +151,17 @@ class Follower {
     const at = this.ways.indexOf(this.transport);
     if (heard) this.hasty = Boolean(this.options.hasty);
     const most = this.hasty ? HASTY_MAX : FRUITLESS_MAX;
-    // What brought something and ended begins again with the best way. A refusal is an answer on any of them.
-    if (heard && at > 0) this.go(this.ways[0]);
-    else if (this.fruitless >= most && this.ways.length > 1 && link !== "refused") {
+    // A refusal is an answer on any of them.
+    if (this.fruitless >= most && this.ways.length > 1 && link !== "refused") {
       this.fruitless = 0;
       if (at === this.ways.length - 1) this.hasty = false;
       this.go(this.ways[(at + 1) % this.ways.length]);
     } else retry();
+    return null;
   }
 
   stop() {
+    this.climber.stop();
     for (const live of this.lives.values()) live.stop();
   }
 

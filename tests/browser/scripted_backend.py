@@ -42,6 +42,7 @@ window.Stripe = () => ({
 });
 """
 
+HELLO = json.dumps({"t": "hello", "epoch": 1, "build": "b", "at": 0})
 Reply = tuple[int, dict[str, Any]]
 
 
@@ -55,6 +56,10 @@ class Backend:
     replies: dict[tuple[str, str], Callable[[dict[str, Any]], Reply]] = field(default_factory=dict)
     asked: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     silent: bool = False
+    # "open", "dumb" (taken, and not a word said), or "refused"; how many were asked for, and event streams that go on.
+    socket: str = "open"
+    sockets_asked: int = 0
+    streams: int = 0
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     sockets: dict[WebSocket, list[str]] = field(default_factory=dict)
 
@@ -141,9 +146,15 @@ def _add_socket(app: FastAPI, backend: Backend) -> None:
 
     @app.websocket("/socket")
     async def socket(websocket: WebSocket) -> None:
+        backend.sockets_asked += 1
+        if backend.socket == "refused":
+            await websocket.close()
+            return
         await websocket.accept(subprotocol="stream-events.v1")
         topics = json.loads(await websocket.receive_text())["ticket"].split()
-        await websocket.send_text(json.dumps({"t": "hello", "epoch": 1, "build": "b", "at": 0}))
+        while backend.socket == "dumb":  # noqa: ASYNC110 - a test tells by this word alone
+            await asyncio.sleep(0.02)
+        await websocket.send_text(HELLO)
         for topic in topics:
             if topic in backend.topics:
                 await websocket.send_text(json.dumps(backend.topics[topic]))
@@ -169,11 +180,10 @@ def _add_feed(app: FastAPI, backend: Backend) -> None:
     """Serve the frames over plain HTTP too, and the code that leads to the shop."""
 
     @app.get("/v1/feed/events")
-    async def events(topics: str) -> Response:
+    async def events(topics: str = "", ticket: str = "") -> Response:
         backend.asked.append(("GET", "feed/events", {}, topics))
-        return StreamingResponse(
-            _events(backend, topics.split(",")), media_type="text/event-stream"
-        )
+        watched = ticket.split() or topics.split(",")
+        return StreamingResponse(_events(backend, watched), media_type="text/event-stream")
 
     @app.get("/v1/feed")
     async def feed(topics: str, request: Request, wait: float = 0) -> Response:
@@ -198,13 +208,18 @@ def _add_feed(app: FastAPI, backend: Backend) -> None:
 
 async def _events(backend: Backend, topics: list[str]) -> AsyncIterator[str]:
     sent: dict[str, Any] = {}
-    while not backend.stopping.is_set():
-        for name in topics:
-            frame = backend.topics.get(name)
-            if frame is not None and sent.get(name) != frame:
-                sent[name] = frame
-                yield f"event: state\ndata: {json.dumps(frame)}\n\n"
-        await asyncio.sleep(0.05)
+    backend.streams += 1
+    try:
+        yield f"data: {HELLO}\n\n"
+        while not backend.stopping.is_set():
+            for name in topics:
+                frame = backend.topics.get(name)
+                if frame is not None and sent.get(name) != frame:
+                    sent[name] = frame
+                    yield f"data: {json.dumps(frame)}\n\n"
+            await asyncio.sleep(0.05)
+    finally:
+        backend.streams -= 1
 
 
 def _answer(backend: Backend, method: str, path: str, body: Any) -> Reply:

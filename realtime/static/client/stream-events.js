@@ -9,7 +9,7 @@
 //
 // A frame carries the whole state of its topic: show the newest and never add up. Old and repeated frames are dropped
 // here. Three ways lead to the same frames, a websocket, server-sent events and long-polling; "auto" goes on to the next
-// where a network lets one not through. On a stale link show that the figures are old.
+// where a network lets one not through, and later tries the better ones again. On a stale link show that the figures are old.
 
 const STALE_MS = 10_000;
 const DEAD_MS = 15_000;
@@ -18,6 +18,10 @@ const RETRY_MS_MAX = 30_000;
 const SETTLE_MS = 250;
 const POLL_WAIT_S = 5; // As often as a beat comes, so that a poll too can tell when figures grow old.
 const FRUITLESS_MAX = 2;
+// On a lesser way a better one is tried again: first within a minute, then ever more rarely.
+const CLIMB_MS_MIN = 60_000;
+const CLIMB_MS_MAX = 900_000;
+const TRIAL_MS = 10_000;
 const REFUSALS = [401, 403, 404, 422];
 const WAYS = ["ws", "sse", "poll"];
 
@@ -47,6 +51,9 @@ class Feed {
     this.lastId = "";
     this.snapshotDue = true;
     this.attempt = null;
+    // The better way that is tried while the attempt of now goes on.
+    this.trial = null;
+    this.climbMs = CLIMB_MS_MIN;
     this.watchdog = setInterval(() => this.look(), 1000);
     // Not at once: whoever called connect() first says what it listens to.
     this.timer = setTimeout(() => this.begin());
@@ -77,6 +84,7 @@ class Feed {
     clearTimeout(this.settling);
     this.attempt?.end();
     this.attempt = null;
+    this.stopClimbing();
     this.setLink("closed");
   }
 
@@ -97,20 +105,70 @@ class Feed {
 
   // Each attempt knows whether it is still the one that counts, so that what comes late from an old one is dropped.
   begin() {
+    const attempt = (this.attempt = this.newAttempt(this.way));
+    this.run(attempt);
+  }
+
+  newAttempt(way) {
     const stop = new AbortController();
-    const attempt = { stop, startedAt: performance.now(), heard: false, over: () => this.attempt !== attempt };
+    const attempt = { way, stop, startedAt: performance.now(), heard: false };
+    attempt.over = () => this.attempt !== attempt && this.trial !== attempt;
     attempt.end = () => {
       stop.abort();
       attempt.socket?.close();
       attempt.source?.close();
     };
-    this.attempt = attempt;
-    const run = { ws: overSocket, sse: overEvents, poll: overPolls }[this.transport];
+    return attempt;
+  }
+
+  run(attempt) {
+    const run = { ws: overSocket, sse: overEvents, poll: overPolls }[this.ways[attempt.way]];
     run(this, attempt).catch((error) => this.lose(attempt, error));
+  }
+
+  planClimb() {
+    this.stopClimbing();
+    if (this.way > 0) this.climbing = setTimeout(() => this.climb(0), this.climbMs * (0.5 + Math.random() / 2));
+  }
+
+  stopClimbing() {
+    clearTimeout(this.climbing);
+    const { trial } = this;
+    this.trial = null;
+    trial?.end();
+  }
+
+  // Try a better way beside the one that goes, which stays until the new one has given its snapshot.
+  climb(way) {
+    this.stopClimbing();
+    if (way >= this.way) {
+      this.climbMs = Math.min(CLIMB_MS_MAX, this.climbMs * 2);
+      return this.planClimb();
+    }
+    if (globalThis.document?.hidden || this.link !== "live") return this.planClimb();
+    const trial = (this.trial = this.newAttempt(way));
+    this.climbing = setTimeout(() => this.climb(way + 1), TRIAL_MS);
+    return this.run(trial);
+  }
+
+  // The trial has given its snapshot: now it is the attempt that counts.
+  arrive(trial) {
+    if (this.trial !== trial) return;
+    const before = this.attempt;
+    this.trial = null;
+    clearTimeout(this.climbing);
+    Object.assign(this, { attempt: trial, way: trial.way, climbMs: CLIMB_MS_MIN });
+    before?.end();
+    // Nothing of an attempt that was being begun anew meanwhile may come after it.
+    clearTimeout(this.timer);
+    this.planClimb();
+    this.snapshotDue = true;
+    this.settled();
   }
 
   lose(attempt, error) {
     if (attempt.over()) return;
+    if (attempt === this.trial) return this.climb(attempt.way + 1);
     this.attempt = null;
     attempt.end();
     clearTimeout(this.settling);
@@ -123,11 +181,13 @@ class Feed {
     } else if (!attempt.heard && ++this.fruitless >= FRUITLESS_MAX) {
       this.fruitless = 0;
       this.way = (this.way + 1) % this.ways.length;
+      this.planClimb();
     }
     // Full jitter: after a cut the whole audience comes back spread out, not in waves.
     const most = Math.min(RETRY_MS_MAX, 1000 * 2 ** Math.min(this.failures, 6));
     const wait = RETRY_MS_MIN + Math.random() * (most - RETRY_MS_MIN);
     this.timer = setTimeout(() => this.begin(), Math.max(wait, error?.retryAfterMs ?? 0));
+    return null;
   }
 
   hear(attempt) {
@@ -140,7 +200,7 @@ class Feed {
   take(attempt, message) {
     if (attempt.over()) return;
     this.hear(attempt);
-    if (message.t === "hello") this.settle();
+    if (message.t === "hello") this.settle(attempt);
     if (message.t !== "state" || !newer(message, this.frames[message.topic])) return;
     this.frames[message.topic] = message;
     this.tell("frame", message);
@@ -148,7 +208,11 @@ class Feed {
   }
 
   // A topic without a state sends nothing, so a snapshot is over when nothing more came for a moment.
-  settle() {
+  settle(attempt) {
+    if (attempt === this.trial) {
+      setTimeout(() => this.arrive(attempt), SETTLE_MS);
+      return;
+    }
     clearTimeout(this.settling);
     this.settling = setTimeout(() => this.settled(), SETTLE_MS);
   }
