@@ -6,6 +6,7 @@ Every page opened here is watched: an error in its console, an exception in its 
 is none of ours fails the test that opened it, whatever else the test looked at.
 """
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -149,6 +150,13 @@ def shot(name: str) -> Path:
     """Return where a screenshot of that name goes; the folder is not kept in the repository."""
     SHOTS.mkdir(parents=True, exist_ok=True)
     return SHOTS / f"{name}.png"
+
+
+async def until(page: Page, true: Callable[[], bool]) -> None:
+    """Wait for what no locator tells."""
+    async with asyncio.timeout(10):
+        while not true():
+            await page.wait_for_timeout(20)
 
 
 async def leap(page: Page, ms: int) -> None:

@@ -237,6 +237,7 @@ def _answer(backend: Backend, method: str, path: str, body: Any) -> Reply:
         ("GET", f"streams/{STREAM}/review"): (200, {"items": [], "next": None}),
         ("GET", f"streams/{STREAM}/moderation"): (200, RULES),
         ("GET", f"streams/{STREAM}/reading"): (200, {"items": [], "next": None}),
+        ("GET", f"streams/{STREAM}/alert-groups"): (200, {"items": [{"name": "main"}]}),
         ("GET", f"streams/{STREAM}/rehearsal"): (200, {"of_stream_id": None}),
     }
     missing = {"status": 404, "code": "not_found", "detail": "There is no such thing here."}

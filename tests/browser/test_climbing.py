@@ -3,13 +3,12 @@
 The old way stays until the new one has given its snapshot; and nobody asks while nobody looks.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import Open, Watch
+from tests.browser.conftest import Open, Watch, until
 from tests.browser.scripted_backend import EPOCH, Backend
 from tests.browser.story import STREAM, TALLY
 
@@ -34,13 +33,6 @@ PLACES = """() => {
 }"""
 
 Says = Callable[[int], Awaitable[None]]
-
-
-async def until(page: Page, true: Callable[[], bool]) -> None:
-    """Wait for what no locator tells."""
-    async with asyncio.timeout(10):
-        while not true():
-            await page.wait_for_timeout(20)
 
 
 async def climbs(page: Page, backend: Backend, way: str, says: Says) -> None:

@@ -151,6 +151,10 @@ async def test_alert_settings_belong_to_the_group_and_tests_go_on_air(
     assert body["kind"] == "burst"
     assert headers["idempotency-key"]
     await page.screenshot(path=shot("composer-alerts"), full_page=True)
+    # The console's link to the settings of another group.
+    await page.goto(f"{backend.base}/composer?widget=alerts&group=vertical&locale=en")
+    await expect(group.locator("h2")).to_have_text("Alerts of group “vertical”")
+    await expect(page).to_have_url(f"{backend.base}/composer?locale=en")
 
 
 async def test_it_is_in_chinese_by_keyboard_and_keeps_what_was_composed(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import SOONER, Open, Watch, shot
+from tests.browser.conftest import SOONER, Open, Watch, shot, until
 from tests.browser.fingers import fits
 from tests.browser.scripted_backend import Backend
 from tests.browser.story import FRONT, ORDER, gift, order, rfc3339
@@ -120,8 +120,7 @@ async def test_why_goods_go_back_stays_typed_while_other_news_comes(
     back = told | {"notice": "refund_pending", "refunded_minor": 2990}
     backend.reply("GET", PATH, (200, order("PART_REFUNDED", **back)))
     await expect(page.locator("#receipt")).to_contain_text("Returned so far")
-    while len(backend.calls("GET", f"{PATH}/refund-requests")) == asked:
-        await page.wait_for_timeout(20)
+    await until(page, lambda: len(backend.calls("GET", f"{PATH}/refund-requests")) > asked)
     await expect(why).to_be_focused()
     await expect(why).to_have_value(HOSTILE)
     await expect(page.get_by_label("Only some units")).to_be_checked()

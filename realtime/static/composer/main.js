@@ -45,6 +45,14 @@ function recall() {
   } catch {
     // It was nothing of ours; begin anew.
   }
+  // A link of the console leads to the very group whose settings are asked for.
+  const asked = new URLSearchParams(location.search);
+  if (!WIDGETS.includes(asked.get("widget"))) return;
+  composed.widget = asked.get("widget");
+  const group = COMMON.group.read(asked.get("group") ?? "");
+  if (group) composed.values.group = group;
+  for (const name of ["widget", "group"]) asked.delete(name);
+  history.replaceState(null, "", `${location.pathname}${`?${asked}`.replace(/^\?$/, "")}${location.hash}`);
 }
 
 // --- the address ----------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ const w = translator({
   unauthorized: ["Your key is no longer valid. Sign in again.", "密钥已失效，请重新登录。"],
   not_found: ["It is not there any more.", "该项已不存在。"],
   invalid: ["The server does not take that value.", "服务器不接受该数值。"],
+  too_many_groups: ["A stream has at most ten groups.", "每场直播最多十个分组。"],
   below_sold: ["So many are held or sold already.", "不能低于已预订和已售数量。"],
 });
 const CODES = new Set([
@@ -32,6 +33,7 @@ const CODES = new Set([
   "not_found",
   "invalid",
   "below_sold",
+  "too_many_groups",
 ]);
 const STATES = new Set(["draft", "scheduled", "live", "ended", "settled"]);
 

@@ -18,8 +18,11 @@ const w = translator({
   waiting: ["Waiting behind it: {n}", "排队中：{n}"],
   muted: ["Muted: they wait until you unmute.", "已静音：提醒将等待恢复。"],
   panic: ["Panic: nothing is shown.", "紧急隐藏中：不显示提醒。"],
+  group: ["Group", "分组"],
+  all: ["All groups", "所有分组"],
   settings: ["How alerts are shown, and sounds (composer)", "提醒显示与声音设置（叠加层设计）"],
   test: ["Test alert", "测试提醒"],
+  testAll: ["Test alert in all groups", "在所有分组测试提醒"],
   testText: ["It says TEST on screen and counts for nothing.", "屏幕上标有“测试”，不计入任何总额。"],
   more: ["Of my own making", "自定义"],
   kind: ["Kind", "类型"],
@@ -36,26 +39,42 @@ const w = translator({
 });
 
 export class AlertsPanel {
-  constructor(desk) {
+  constructor(desk, groups) {
     this.desk = desk;
     this.what = el("p", { class: "airing", id: "airing" }, w("none"));
     this.how = el("p", { class: "soft small num" });
     this.queue = el("p", { class: "num", id: "queue", "aria-live": "polite" }, w("waiting", { n: "—" }));
     this.state = el("p", { class: "note bad", role: "status", hidden: true });
     this.test = button("test", w("test"), (node) => this.sendTest(node, { kind: "gift" }), { key: "t" });
+    // With one group this is all there is to see; with more, each of them has a row instead.
+    this.only = el("div", {}, this.what, this.how, this.queue);
+    this.group = select(w("group"), []);
+    // The settings of a group stand where its alerts can be tried and seen.
+    const composer = { href: "/composer?widget=alerts", target: "_blank", rel: "noopener", id: "alert-settings" };
+    this.settings = el("p", {}, el("a", composer, w("settings")));
+    this.seeGroups(groups.names);
     this.node = card(
       w("title"),
       { id: "alerts" },
-      this.what,
-      this.how,
-      this.queue,
+      this.only,
+      groups.list,
       this.state,
       el("div", { class: "buttons" }, this.test),
       el("p", { class: "soft small" }, w("testText")),
-      // The settings of a group stand where its alerts can be tried and seen.
-      el("p", {}, el("a", { href: "/composer", target: "_blank", rel: "noopener", id: "alert-settings" }, w("settings"))),
+      this.settings,
       this.ownTest(),
+      groups.node,
     );
+  }
+
+  seeGroups(names) {
+    const several = names.length > 1;
+    this.only.hidden = this.settings.hidden = several;
+    this.group.node.hidden = !several;
+    say(this.test.firstChild, w(several ? "testAll" : "test"));
+    const { value } = this.group.input;
+    const option = (name, text) => el("option", { value: name, selected: name === value }, text);
+    this.group.input.replaceChildren(option("", w("all")), ...names.map((name) => option(name, name)));
   }
 
   take(part, state) {
@@ -92,11 +111,11 @@ export class AlertsPanel {
         amount.input.focus();
         return this.desk.say(send, w("bad"), true);
       }
-      const said = { name: name.input.value.trim(), message: message.input.value.trim(), sku: sku.input.value };
+      const said = { name: name.input.value.trim(), message: message.input.value.trim(), sku: sku.input.value, group: this.group.input.value };
       const given = Object.fromEntries(Object.entries(said).filter(([, text]) => text));
       return this.sendTest(send, { kind: kind.input.value, ...given, ...(minor === undefined ? {} : { amount_minor: minor }) });
     };
-    const node = form(submit, kind.node, name.node, message.node, amount.node, sku.node, send);
+    const node = form(submit, kind.node, name.node, message.node, amount.node, sku.node, this.group.node, send);
     return el("details", { class: "inner", id: "own-test" }, el("summary", {}, w("more")), node);
   }
 }

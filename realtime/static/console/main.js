@@ -14,6 +14,7 @@ import { act, sayNear, sendOnce } from "./act.js";
 import { AlertsPanel } from "./alerts.js";
 import { AudiencePanel } from "./audience.js";
 import { GoalPanel } from "./goal.js";
+import { GroupsPanel, groupOf } from "./groups.js";
 import { LifePanel } from "./life.js";
 import { MatchesPanel } from "./matches.js";
 import { MilestonesPanel } from "./milestones.js";
@@ -34,9 +35,9 @@ import { t } from "./words.js";
 const KEY = "se.console";
 const SCREEN_MS = 3_000;
 const MONEY_MS = 15_000;
-const PARTS = ["tally", "tonight", "stock", "status", "board", "milestones", "matches", "alerts/main", "review"];
+const PARTS = ["tally", "tonight", "stock", "status", "board", "milestones", "matches", "review"];
 
-const view = { key: null, me: null, streams: [], live: null, timers: [], shortcuts: null };
+const view = { key: null, me: null, streams: [], live: null, next: null, timers: [], shortcuts: null };
 const leaving = el("button", { type: "button", class: "quiet", hidden: true, onclick: leave }, t("leave"));
 
 function api(method, path, body, headers = {}) {
@@ -47,7 +48,8 @@ function api(method, path, body, headers = {}) {
 function deskOf(stream, front) {
   const path = (rest = "") => `/streams/${encodeURIComponent(stream.id)}${rest}`;
   const once = (to, body) => sendOnce(api, to, body);
-  return { stream: { ...stream }, front, me: view.me, api, act, path, once, say: sayNear };
+  const skip = (group, airing) => api("POST", path(`/alerts/${group}/skip`), { airing });
+  return { stream: { ...stream }, front, me: view.me, api, act, path, once, skip, say: sayNear };
 }
 
 async function lookAtScreen(desk, panels) {
@@ -60,9 +62,11 @@ async function lookAtScreen(desk, panels) {
   }
 }
 
-function panelsOf(desk) {
+function panelsOf(desk, onGroups) {
   const { stream } = desk;
+  const groups = new GroupsPanel(desk, onGroups);
   return {
+    groups,
     quick: new QuickBar(desk),
     life: new LifePanel(desk),
     onAir: new OnAirPanel(desk),
@@ -72,7 +76,7 @@ function panelsOf(desk) {
     milestones: new MilestonesPanel(desk),
     tonight: new TonightPanel(desk),
     matches: new MatchesPanel(desk),
-    alerts: new AlertsPanel(desk),
+    alerts: new AlertsPanel(desk, groups),
     proof: new ProofPanel(desk),
     reading: new ReadingPanel(desk),
     review: new ReviewQueue(desk),
@@ -130,12 +134,28 @@ function take(said, panels, sections) {
     } else panel.take?.(part, said.state, said);
   }
   if (part === "review") sections.mark("words", said.state.waiting + said.state.unread);
-  if (part === "alerts/main") sections.mark("alerts", said.state.waiting);
+  if (groupOf(part)) sections.mark("alerts", panels.quick.waitingInAll());
   panels.onAir.tick(view.live);
+}
+
+// Groups come and go while the console is open. The line that tells of them too is alive before the old one ends.
+function listen(stream, groups, onFrame) {
+  const topics = [...PARTS, ...groups.map((name) => `alerts/${name}`)].map((part) => `stream/${stream.id}/${part}`);
+  const live = new Live({ topics, token: () => view.key, onFrame, onLink: () => live === view.next && live.link === "live" && change() });
+  const change = () => {
+    view.live.stop();
+    Object.assign(view, { live, next: null });
+  };
+  view.next?.stop();
+  if (view.live?.stopped === false) {
+    for (const [topic, age] of view.live.known) if (topics.includes(topic)) live.known.set(topic, age);
+    view.next = live.start();
+  } else Object.assign(view, { live: live.start(), next: null });
 }
 
 function close() {
   view.live?.stop();
+  view.next?.stop();
   view.shortcuts?.stop();
   view.timers.forEach(clearInterval);
 }
@@ -144,14 +164,17 @@ async function openStream(stream) {
   close();
   const front = await untilKnown(() => storefront(stream.id));
   const desk = deskOf(stream, front);
-  const panels = panelsOf(desk);
+  const panels = panelsOf(desk, (names) => {
+    for (const panel of Object.values(panels)) panel.seeGroups?.(names);
+    sections.mark("alerts", panels.quick.waitingInAll());
+    listen(stream, names, onFrame);
+  });
   const sections = sectionsOf(panels);
+  const onFrame = (said) => take(said, panels, sections);
   view.stream = stream;
   view.shortcuts = shortcutsOf(panels, sections).start();
   layout(panels, sections, view.shortcuts);
-  const topics = PARTS.map((part) => `stream/${stream.id}/${part}`);
-  const onFrame = (said) => take(said, panels, sections);
-  view.live = new Live({ topics, token: () => view.key, onFrame }).start();
+  listen(stream, panels.groups.names, onFrame);
   const looks = [panels.onAir, panels.audience];
   const ticking = Object.values(panels).filter((panel) => panel.tick && panel !== panels.onAir);
   const tick = () => {
@@ -163,8 +186,10 @@ async function openStream(stream) {
   panels.money.look();
   panels.reading.look();
   panels.review.look();
+  panels.groups.look();
   view.timers = [
     setInterval(() => panels.money.look(), MONEY_MS),
+    setInterval(() => panels.groups.look(), MONEY_MS),
     setInterval(tick, 1000),
     setInterval(() => lookAtScreen(desk, looks), SCREEN_MS),
   ];

@@ -5,6 +5,7 @@ import { el, say } from "../dom.js";
 import { count, timeOfDay, translator } from "../i18n.js";
 import { money } from "../money.js";
 import { reasonOf } from "./act.js";
+import { MAIN, groupOf } from "./groups.js";
 import { button } from "./panel.js";
 import { t } from "./words.js";
 
@@ -42,7 +43,7 @@ export class ProofPanel {
 
   // The alert topic tells that something was shown; only then is the list worth asking for.
   take(part, state) {
-    if (part !== "alerts/main" || !this.node.open) return;
+    if (!groupOf(part) || !this.node.open) return;
     const shown = state.on_air?.shown ? state.on_air.id : null;
     if (shown && shown !== this.newest) {
       this.newest = shown;
@@ -67,7 +68,7 @@ export class ProofPanel {
   async read() {
     const from = this.cursor;
     const query = from ? `&cursor=${encodeURIComponent(from)}` : "";
-    const { items, next } = await this.desk.api("GET", this.desk.path(`/airings?group=main&limit=50${query}`));
+    const { items, next } = await this.desk.api("GET", this.desk.path(`/airings?limit=50${query}`));
     if (!from) this.list.replaceChildren();
     this.list.append(...items.map((item) => this.row(item)));
     while (this.list.children.length > ROWS_MAX) this.list.lastChild.remove();
@@ -78,6 +79,7 @@ export class ProofPanel {
 
   row(item) {
     const parts = [
+      item.group === MAIN ? null : item.group,
       w(item.kind),
       money(item.amount_minor, item.currency),
       item.count > 1 ? w("orders", { n: count(item.count) }) : item.order_ids[0]?.slice(-6).toUpperCase(),

@@ -1,8 +1,9 @@
-// What must be reached in a second: panic, mute, skip. The bar stays on screen wherever the host has scrolled to, and
+// What must be reached in a second: panic, mute, skip, each in all groups of overlays at once. The bar stays on screen wherever the host has scrolled to, and
 // while panic is on nobody can overlook it.
 
 import { el, say } from "../dom.js";
 import { count, translator } from "../i18n.js";
+import { groupOf } from "./groups.js";
 import { button } from "./panel.js";
 
 const w = translator({
@@ -26,6 +27,7 @@ export class QuickBar {
   constructor(desk) {
     this.desk = desk;
     this.alerts = null;
+    this.groups = new Map();
     this.panic = button("panic", w("panic"), (node) => this.set(node, "panic"), { kind: "panic", key: "P", "aria-pressed": "false" });
     this.mute = button("mute", w("mute"), (node) => this.set(node, "muted"), { key: "m", "aria-pressed": "false" });
     this.skip = button("skip", w("skip"), (node) => this.skipNow(node), { key: "s" });
@@ -37,22 +39,40 @@ export class QuickBar {
   }
 
   take(part, state) {
-    if (part !== "alerts/main") return;
+    const group = groupOf(part);
+    if (!group) return;
+    // The switches are the same in all groups.
     this.alerts = state;
+    this.groups.set(group, state);
     this.node.classList.toggle("panicking", state.panic);
     this.says.hidden = !state.panic;
     say(this.panic.firstChild, w(state.panic ? "back" : "panic"));
     this.panic.setAttribute("aria-pressed", String(state.panic));
     say(this.mute.firstChild, w(state.muted ? "unmute" : "mute"));
     this.mute.setAttribute("aria-pressed", String(state.muted));
-    say(this.waiting, w("waiting", { n: count(state.waiting) }));
     this.rest();
+  }
+
+  // A group that is gone has nothing on air, and nobody waits there.
+  seeGroups(names) {
+    for (const name of this.groups.keys()) if (!names.includes(name)) this.groups.delete(name);
+    this.rest();
+  }
+
+  waitingInAll() {
+    return [...this.groups.values()].reduce((sum, state) => sum + state.waiting, 0);
+  }
+
+  onAir() {
+    return [...this.groups].filter(([, state]) => state.on_air);
   }
 
   // Nothing on air, nothing to skip. Panic works even before anything was heard: then it can only be meant as "on".
   rest() {
-    this.skip.classList.toggle("idle", !this.alerts?.on_air);
-    this.skip.setAttribute("aria-disabled", String(!this.alerts?.on_air));
+    const nothing = this.onAir().length === 0;
+    this.skip.classList.toggle("idle", nothing);
+    this.skip.setAttribute("aria-disabled", String(nothing));
+    if (this.alerts) say(this.waiting, w("waiting", { n: count(this.waitingInAll()) }));
   }
 
   set(node, what) {
@@ -63,9 +83,9 @@ export class QuickBar {
   }
 
   skipNow(node) {
-    const airing = this.alerts?.on_air?.id;
-    if (!airing) return null;
-    const send = () => this.desk.api("POST", this.desk.path("/alerts/main/skip"), { airing });
-    return this.desk.act(node, send, ({ skipped }) => w(skipped === false ? "over" : "skipped"));
+    const airings = this.onAir().map(([group, state]) => [group, state.on_air.id]);
+    if (!airings.length) return null;
+    const send = () => Promise.all(airings.map(([group, airing]) => this.desk.skip(group, airing)));
+    return this.desk.act(node, send, (answers) => w(answers.every(({ skipped }) => skipped === false) ? "over" : "skipped"));
   }
 }
