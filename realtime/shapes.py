@@ -45,13 +45,18 @@ class Tonight(Counted, frozen=True):
 
 
 class StockItem(Shape, frozen=True):
-    """Units of one offer: ``left`` is total − reserved − sold."""
+    """Units of one offer: ``left`` is total − reserved − sold.
+
+    ``sold_out_in_ms`` is how long the offer was open until its last unit was taken, by the books' own instants: from
+    when the stream was live, the offer was put up and its own opening had come. Null while units are left.
+    """
 
     sku: str
     total: int
     left: int
     reserved: int
     sold: int
+    sold_out_in_ms: int | None
 
 
 class Stock(Shape, frozen=True):

@@ -44,18 +44,7 @@ async def stream_states(
 
     ``before`` are the states last published; they tell since when a stream has been sold out.
     """
-    ids = [row.id for row in streams]
-    stock: dict[str, list[dict[str, Any]]] = {stream_id: [] for stream_id in ids}
-    for row in await sql.execute(_STOCK, {"streams": ids}) if ids else ():
-        stock[row.stream_id].append(
-            {
-                "sku": row.sku,
-                "total": row.total,
-                "left": row.total - row.reserved - row.sold,
-                "reserved": row.reserved,
-                "sold": row.sold,
-            }
-        )
+    stock = await _stock_items(sql, [row.id for row in streams], before)
     states: States = {}
     for row in streams:
         states[f"campaign/{row.campaign_id}/tally"] = _tally(row, "campaign_")
@@ -64,6 +53,42 @@ async def stream_states(
         topic = f"stream/{row.id}/stock"
         states[topic] = _stock(stock[row.id], before.get(topic, {}), at)
     return states
+
+
+async def _stock_items(
+    sql: AsyncSession, ids: Sequence[str], before: Mapping[str, Mapping[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return every offer's units by stream, and how long those that are gone took to sell out.
+
+    That is read from the moves once, when an offer has just sold out, and kept in the state from there on.
+    """
+    stock: dict[str, list[dict[str, Any]]] = {stream_id: [] for stream_id in ids}
+    told = {
+        (stream_id, item["sku"]): item
+        for stream_id in ids
+        for item in before.get(f"stream/{stream_id}/stock", {}).get("items", ())
+    }
+    just_gone: dict[int, dict[str, Any]] = {}
+    for row in await sql.execute(_STOCK, {"streams": list(ids)}) if ids else ():
+        item = {
+            "sku": row.sku,
+            "total": row.total,
+            "left": row.total - row.reserved - row.sold,
+            "reserved": row.reserved,
+            "sold": row.sold,
+            "sold_out_in_ms": None,
+        }
+        stock[row.stream_id].append(item)
+        if row.total == 0 or item["left"] > 0:
+            continue
+        known = told.get((row.stream_id, row.sku), {})
+        if known.get("left") == 0 and "sold_out_in_ms" in known:
+            item["sold_out_in_ms"] = known["sold_out_in_ms"]
+        else:
+            just_gone[row.id] = item
+    for row in await sql.execute(_SOLD_OUT, {"stock": list(just_gone)}) if just_gone else ():
+        just_gone[row.id]["sold_out_in_ms"] = row.took_ms if (row.took_ms or 0) > 0 else None
+    return stock
 
 
 def _tally(row: Any, scope: str) -> dict[str, Any]:
@@ -130,6 +155,26 @@ WHERE s.state <> 'draft'
 ORDER BY s.id
 """)
 _STOCK = text("""
-SELECT stream_id, sku, total, reserved, sold FROM stock
+SELECT id, stream_id, sku, total, reserved, sold FROM stock
 WHERE stream_id = ANY(CAST(:streams AS text[])) ORDER BY stream_id, id
+""")
+# The last units were taken by one of the newest orders, by a late sale or by a host who took units off: all are found
+# from the newest end of an index, a few rows away when an offer has just sold out.
+_SOLD_OUT = text("""
+SELECT k.id, CASE WHEN s.live_at IS NOT NULL THEN CAST(1000 * extract(epoch FROM
+           greatest(taken.at, adjusted.at) - greatest(s.live_at, o.opens_at, o.created_at)) AS bigint) END AS took_ms
+FROM stock k
+JOIN streams s ON s.id = k.stream_id
+JOIN offers o ON o.id = k.offer_id
+LEFT JOIN LATERAL (
+    SELECT max(newest.at) AS at FROM (
+        SELECT at FROM stock_moves WHERE stock_id = k.id AND kind = 'R' ORDER BY source_id DESC LIMIT 8
+    ) newest
+) taken ON true
+LEFT JOIN LATERAL (
+    SELECT at FROM stock_moves
+    WHERE stream_id = k.stream_id AND stock_id = k.id AND rel_seq IS NOT NULL AND kind IN ('L', 'A')
+    ORDER BY rel_seq DESC LIMIT 1
+) adjusted ON true
+WHERE k.id = ANY(CAST(:stock AS bigint[]))
 """)

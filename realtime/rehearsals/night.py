@@ -58,7 +58,10 @@ class StockTrack:
     span: timedelta
     items: dict[int, dict[str, Any]]
     moves: Rows
+    # Since when each offer was open, and since when none of its units is left.
+    opened: dict[int, datetime]
     sold_out_at: datetime | None = None
+    _gone_at: dict[int, datetime] = field(default_factory=dict)
     _next: int = 0
     _gone: bool = field(default=False)
 
@@ -79,6 +82,11 @@ class StockTrack:
         item["sold"] += move.sold
 
     def _look(self, at: datetime) -> None:
+        for stock_id, item in self.items.items():
+            if item["total"] > item["reserved"] + item["sold"] or not item["total"]:
+                self._gone_at.pop(stock_id, None)
+            else:
+                self._gone_at.setdefault(stock_id, at)
         gone = all(item["total"] == item["reserved"] + item["sold"] for item in self.items.values())
         if gone and not self._gone:
             self.sold_out_at = at
@@ -87,9 +95,21 @@ class StockTrack:
     def states(self) -> list[dict[str, Any]]:
         """Return the items as screens are told."""
         return [
-            {**item, "left": item["total"] - item["reserved"] - item["sold"]}
-            for item in self.items.values()
+            {
+                **item,
+                "left": item["total"] - item["reserved"] - item["sold"],
+                "sold_out_in_ms": self._took_ms(stock_id),
+            }
+            for stock_id, item in self.items.items()
         ]
+
+    def _took_ms(self, stock_id: int) -> int | None:
+        """Return how long an offer took to sell out, in the time of the night, however fast it is played."""
+        gone_at = self._gone_at.get(stock_id)
+        if gone_at is None:
+            return None
+        ms = (gone_at - max(self.from_at, self.opened[stock_id])) // timedelta(milliseconds=1)
+        return ms if ms > 0 else None
 
     @property
     def is_gone(self) -> bool:
@@ -143,9 +163,10 @@ async def read_stock(sql: AsyncSession, night: Night) -> StockTrack:
     """Return the stock as it was at the beginning of the night, and all its moves since."""
     length_ms = (night.to_at - night.from_at) // timedelta(milliseconds=1)
     span_ms = max(SPAN_MS_MIN, length_ms // SPANS_MAX)
+    rows = (await sql.execute(_STOCK, {"stream": night.stream_id})).all()
     items = {
         row.id: {"sku": row.sku, "total": row.total, "reserved": row.reserved, "sold": row.sold}
-        for row in await sql.execute(_STOCK, {"stream": night.stream_id})
+        for row in rows
     }
     given = {
         "stream": night.stream_id,
@@ -160,7 +181,8 @@ async def read_stock(sql: AsyncSession, night: Night) -> StockTrack:
         item["total"] -= move.total
         item["reserved"] -= move.reserved
         item["sold"] -= move.sold
-    track = StockTrack(night.from_at, timedelta(milliseconds=span_ms), items, moves)
+    opened = {row.id: row.opened_at for row in rows}
+    track = StockTrack(night.from_at, timedelta(milliseconds=span_ms), items, moves, opened)
     track.play_until(night.from_at)
     return track
 
@@ -233,9 +255,10 @@ JOIN ledger_entries e ON e.transaction_id = t.id AND e.account LIKE 'sponsor/%'
 WHERE {_BETWEEN} AND t.kind = ANY(CAST(:kinds AS text[]))
 GROUP BY 1
 """)
-_STOCK = text(
-    "SELECT id, sku, total, reserved, sold FROM stock WHERE stream_id = :stream ORDER BY id"
-)
+_STOCK = text("""
+SELECT k.id, k.sku, k.total, k.reserved, k.sold, greatest(o.opens_at, o.created_at) AS opened_at
+FROM stock k JOIN offers o ON o.id = k.offer_id WHERE k.stream_id = :stream ORDER BY k.id
+""")
 # A move is done at the end of its span, so none is shown before it happened; what came after the night is one span.
 _MOVES = text("""
 SELECT m.stock_id, u.span,

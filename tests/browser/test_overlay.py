@@ -76,6 +76,20 @@ async def test_shows_the_frame_to_the_minor_unit(
         "Red-skin peanuts, 5 kg"
     )
     await expect(page.locator("[data-sku=HOT-SAUCE] .stamp")).to_have_text("SOLD OUT")
+    # Each with its own time, where the books know it.
+    times = {"PEANUT-5KG": 3_600_000, "HOT-SAUCE": 117_300}
+    gone = [
+        item | {"left": 0, "reserved": 0, "sold_out_in_ms": times.get(item["sku"])}
+        for item in STOCK["items"]
+    ]
+    await backend.say(f"stream/{STREAM}/stock", **(STOCK | {"items": gone}))
+    for sku, text in (
+        ("PEANUT-5KG", " IN 1:00:00"),
+        ("HOT-SAUCE", " IN 1:58"),
+        ("CHESTNUT-2KG", ""),
+    ):
+        await expect(page.locator(f"li[data-sku={sku}] .stamp")).to_have_text(f"SOLD OUT{text}")
+    await page.screenshot(path=shot("overlay-sold-out-times"), animations="disabled")
     await expect(page.locator("#test")).to_be_visible()
     bearer = backend.calls("POST", "socket-tickets")[0][0]["authorization"]
     assert bearer == f"Bearer {overlay_key}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from realtime import announcer
 from realtime.announcer import Known, run_announcer, tick_once
 from realtime.bus import announced_at_ms
 from stream_events.database import Database
+from stream_events.ids import new_id
 from tests.factories import Sale, make_stream
 from tests.realtime.announced import Listener, run_sql, sell, topics
 from tests.realtime.conftest import until
@@ -48,7 +50,16 @@ async def test_the_first_tick_announces_everything_and_the_next_nothing(
         "last": [],
     }
     assert states[f"stream/{sale.stream_id}/stock"] == {
-        "items": [{"sku": sale.sku, "total": 100, "left": 100, "reserved": 0, "sold": 0}],
+        "items": [
+            {
+                "sku": sale.sku,
+                "total": 100,
+                "left": 100,
+                "reserved": 0,
+                "sold": 0,
+                "sold_out_in_ms": None,
+            }
+        ],
         "sold_out_at": None,
     }
     status = states[f"stream/{sale.stream_id}/status"]
@@ -130,6 +141,54 @@ async def test_goals_stock_and_status_move_without_the_ledger(
     assert stock[4]["sold_out_at"] is None
     assert bus.of(f"stream/{sale.stream_id}/tally")[-1]["state"]["goal_minor"] == 2_000_000
     assert bus.of(f"stream/{sale.stream_id}/status")[-1]["state"]["state"] == "ended"
+
+
+async def test_how_long_an_offer_took_to_sell_out_is_what_the_moves_say(
+    database: Database, redis: Redis, sale: Sale
+) -> None:
+    """Whenever it is looked at: by an announcer that saw it happen, and by one that comes an hour later."""
+    move = (
+        "INSERT INTO stock_moves (source_id, stock_id, kind, stream_id, quantity, rel_seq, at)"
+        " VALUES (:id, :stock, :kind, :stream, :n, :number, timestamptz '2026-11-22T12:00:00Z' + :after)"
+    )
+
+    async def moved(kind: str, n: int, after_s: float, number: int | None = None) -> None:
+        source = {"id": new_id("adj" if kind == "A" else "ord"), "kind": kind, "n": n}
+        given = {"stock": sale.stock_id, "stream": sale.stream_id, "number": number}
+        await run_sql(database, move, **source, **given, after=timedelta(seconds=after_s))
+
+    async def took(board: Known) -> int | None:
+        await tick_once(database, redis, board)
+        state = (await topics(database))[f"stream/{sale.stream_id}/stock"].state
+        ms: int | None = state["items"][0]["sold_out_in_ms"]
+        return ms
+
+    opened = "SET {} = timestamptz '2026-11-22T12:00:00Z' + :after"
+    await run_sql(database, f"UPDATE streams {opened}".format("live_at"), after=timedelta(0))
+    await run_sql(database, f"UPDATE offers {opened}".format("created_at"), after=timedelta(-9))
+    board = Known()
+    await moved("R", 60, 30)
+    await moved("R", 40, 118.042)
+    await moved("X", 1, 119, 1)
+    assert await took(board) is None
+    await run_sql(database, "UPDATE stock SET reserved = 100")
+    assert await took(board) == await took(Known()) == 118_042
+    await moved("C", 100, 200)
+    await run_sql(database, "UPDATE stock SET reserved = 0, sold = 100")
+    assert await took(board) == await took(Known()) == 118_042
+    await run_sql(database, "UPDATE stock SET total = 105")
+    assert await took(board) is None
+    await moved("A", -5, 300, 2)
+    await run_sql(database, "UPDATE stock SET total = 100")
+    assert await took(board) == 300_000
+    await run_sql(
+        database, f"UPDATE offers {opened}".format("opens_at"), after=timedelta(seconds=60)
+    )
+    await run_sql(database, "UPDATE topics SET state = '{}' WHERE topic LIKE '%/stock'")
+    assert await took(Known()) == 240_000
+    await run_sql(database, "UPDATE streams SET live_at = NULL, state = 'scheduled'")
+    await run_sql(database, "UPDATE topics SET state = '{}' WHERE topic LIKE '%/stock'")
+    assert await took(Known()) is None
 
 
 async def test_streams_that_are_not_live_are_swept_and_drafts_stay_unseen(

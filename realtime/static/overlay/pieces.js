@@ -8,7 +8,7 @@ import { money } from "../money.js";
 import { t } from "./words.js";
 
 const DIP_MS = 8_000;
-const DAY_S = 86_400;
+const DAY_MS = 86_400_000;
 const QR_AGAIN_MS = 15_000;
 
 const corrected = translator({ corrected: ["corrected {amount}", "更正 {amount}"] });
@@ -41,18 +41,14 @@ export function showFigure(node, text) {
   showDigits(node, text);
 }
 
-// "SOLD OUT", with the time it took where the stock of one offer says it.
+// "SOLD OUT", with the time it took where the books know it of that offer.
 export function stamp() {
   return el("span", { class: "stamp" });
 }
 
-export function stampText(states) {
-  const from = Date.parse(states.status?.live_at || states.status?.opens_at || "");
-  const until = Date.parse(states.stock?.sold_out_at || "");
-  const took = (until - from) / 1000;
-  // The time is that of the whole stock, so it says something about an offer only where that is the only one.
-  const alone = states.stock?.items.length === 1;
-  return alone && took > 0 && took < DAY_S ? t("soldOutIn", { clock: clock(took) }) : t("soldOut");
+export function stampText(item) {
+  const tookMs = item.sold_out_in_ms ?? DAY_MS;
+  return tookMs < DAY_MS ? t("soldOutIn", { clock: clock(tookMs / 1000) }) : t("soldOut");
 }
 
 // What was raised may fall: a refund, a payment that its bank took back. The total says so for a while instead of

@@ -91,9 +91,15 @@ async def test_every_topic_says_what_was_so_at_that_moment(
     before = await _at(database, redis, earlier, 5)
     assert set(before) == set(PARTS)
     assert (before["tally"]["seq"], before["tally"]["raised_minor"]) == (0, 0)
-    assert before["stock"]["items"] == [
-        {"sku": earlier.sale.sku, "total": 100, "left": 100, "reserved": 0, "sold": 0}
-    ]
+    [item] = before["stock"]["items"]
+    assert item.pop("sold_out_in_ms") is None
+    assert item == {
+        "sku": earlier.sale.sku,
+        "total": 100,
+        "left": 100,
+        "reserved": 0,
+        "sold": 0,
+    }
     for n in range(1, len(BAGS) + 1):
         now = await _at(database, redis, earlier, 10 * n + 4)
         units = sum(BAGS[:n])

@@ -44,7 +44,7 @@ function paintStock(node, card, states, params) {
   box.hidden = !item || item.total === 0 || params.stock === "hide";
   const mark = node.querySelector(".stamp");
   mark.hidden = !gone;
-  if (gone) say(mark, stampText(states));
+  if (gone) say(mark, stampText(item));
   if (box.hidden) return;
   const bp = partBp(item.left, item.total);
   box.querySelector(".bar").classList.toggle("low", bp <= params.low * 100);
@@ -70,7 +70,7 @@ function paintCard(node, card, currency) {
 }
 
 export default {
-  parts: ["board", "stock", "status"],
+  parts: ["board", "stock"],
   upright: "bottom",
   options: {
     sku: pattern("current", /^[A-Za-z0-9._-]{1,64}$/, "current | SKU"),

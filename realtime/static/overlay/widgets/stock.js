@@ -19,7 +19,7 @@ function rowOf(list, sku) {
   return row;
 }
 
-function paintLeft(node, item, states, params) {
+function paintLeft(node, item, params) {
   const gone = item.left === 0 && item.reserved === 0;
   const kind = gone && params.stamp ? "stamp" : item.left === 0 && !gone ? "held" : "count";
   if (node.dataset.kind !== kind) {
@@ -27,7 +27,7 @@ function paintLeft(node, item, states, params) {
     const inner = { stamp: [stamp()], held: [], count: [el("b"), " ", el("small")] }[kind];
     node.replaceChildren(...inner);
   }
-  if (kind === "stamp") say(node.firstChild, stampText(states));
+  if (kind === "stamp") say(node.firstChild, stampText(item));
   else if (kind === "held") say(node, t("held"));
   else {
     say(node.firstChild, count(item.left));
@@ -36,7 +36,7 @@ function paintLeft(node, item, states, params) {
 }
 
 export default {
-  parts: ["stock", "board", "status"],
+  parts: ["stock", "board"],
   options: {
     sku: pattern(null, /^[A-Za-z0-9._-]{1,64}$/, "SKU"),
     low: percent(10),
@@ -62,7 +62,7 @@ export default {
       const row = rowOf(list, item.sku);
       const leftBp = partBp(item.left, item.total);
       say(row.querySelector(".name"), names.get(item.sku) || item.sku);
-      paintLeft(row.querySelector(".left"), item, states, params);
+      paintLeft(row.querySelector(".left"), item, params);
       fillBar(row.querySelector(".bar"), leftBp);
       row.classList.toggle("low", leftBp <= params.low * 100);
       row.classList.toggle("gone", item.left === 0 && item.reserved === 0);
