@@ -159,7 +159,7 @@ function cleanAddress() {
   const query = new URLSearchParams(location.search);
   if (query.get("redirect_status") === "failed") view.told = t("unfinished");
   for (const name of [...query.keys()]) if (name !== "locale") query.delete(name);
-  history.replaceState(null, "", location.pathname + (query.size ? `?${query}` : ""));
+  history.replaceState(null, "", location.pathname + `?${query}`.replace(/^\?$/, ""));
 }
 
 async function start() {

@@ -227,7 +227,7 @@ function stallView() {
 function withoutOrder() {
   const query = new URLSearchParams(location.search);
   query.delete("order");
-  return query.size ? `?${query}` : "";
+  return `?${query}`.replace(/^\?$/, "");
 }
 
 function payHref(orderId) {
