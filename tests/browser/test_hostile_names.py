@@ -6,14 +6,14 @@ each page keeps what it showed and what went wrong, and a name counts as shown o
 """
 
 import asyncio
-import json
 import time
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from playwright.async_api import Browser, Page
 
 from tests.browser.conftest import FASTER, Watch
+from tests.browser.hostile_looks import NEVER, looking, unseen, wrong
 from tests.browser.hostile_names import HOSTILE
 from tests.browser.people import (
     BOARD,
@@ -47,31 +47,12 @@ SINKS: Final = {
 }
 WIDEST: Final = next(n for n, name in enumerate(HOSTILE) if name.startswith("WWW"))
 ROLLING: Final = ("ticker", "credits")
-# Look at the page after each change of it: what it says, and what should not be there.
-LOOK: Final = """(sinks) => {
-    window.seen = sinks.map(() => new Set());
-    window.wrong = new Set();
-    // Our own QR code is the one picture there is.
-    const made = "script, iframe, img:not(.qr-code), a, style, link, meta, base, form, input, button, object, embed, video, "
-        + "details, marquee, math, template, [onload], [onerror], [onfocus], [onclick], [onmouseover], [href], [src]:not(.qr-code)";
-    const look = () => {
-        sinks.forEach((where, n) => {
-            for (const node of document.querySelectorAll(where)) window.seen[n].add(node.textContent);
-        });
-        const first = document.body.querySelector(made);
-        if (first) window.wrong.add(`made <${first.tagName}>`);
-        const node = document.getElementById("card");
-        // While it comes in, it moves by a hair.
-        if (node.dataset.state !== "shown" || node.getAnimations().length) return;
-        const card = node.getBoundingClientRect();
-        const root = document.documentElement;
-        const inside = card.left >= -1 && card.top >= -1 && card.right <= innerWidth + 1 && card.bottom <= innerHeight + 1;
-        if (!inside) window.wrong.add(`card at ${JSON.stringify(card)}`);
-        if (root.scrollWidth > innerWidth || root.scrollHeight > innerHeight) window.wrong.add(`page of ${root.scrollWidth} × ${root.scrollHeight}`);
-    };
-    new MutationObserver(look).observe(document.body, { childList: true, characterData: true, subtree: true });
-    look();
-}"""
+# Our own QR code is the one picture there is, and nothing leads anywhere.
+NEVER_HERE: Final = (
+    *NEVER,
+    *("img:not(.qr-code)", "a", "form", "input", "button", "details"),
+    *("[href]", "[src]:not(.qr-code)"),
+)
 
 
 async def rush(backend: Backend, n: int) -> None:
@@ -101,22 +82,17 @@ async def rush(backend: Backend, n: int) -> None:
         await tell(backend, part, **state)
 
 
-async def unseen(pages: dict[str, Page], rolling: bool) -> set[str]:
-    """Return which names are missing in which sink of the pages that roll, or of those that do not."""
-    missing = set()
+async def missing(pages: dict[str, Page], rolling: bool) -> dict[str, list[Any]]:
+    """Return which names are missing where, on the pages that roll or on those that do not."""
+    found = {}
     for path, page in pages.items():
         if path.startswith(ROLLING) is not rolling:
             continue
-        seen = await page.evaluate("() => window.seen.map((texts) => [...texts])")
-        for where, texts in zip(SINKS[path], seen, strict=True):
-            # The title of the credits is read once, at the beginning.
-            names = HOSTILE[:1] if where == ".title" else HOSTILE
-            missing |= {
-                json.dumps([path, where, n])
-                for n, name in enumerate(names)
-                if not any(name in text for text in texts)
-            }
-    return missing
+        # The title of the credits is read once, at the beginning.
+        once = [where for where in SINKS[path] if where == ".title"]
+        lost = await unseen(page, [where for where in SINKS[path] if where not in once])
+        found[path] = lost + (await unseen(page, once, HOSTILE[:1]) if once else [])
+    return {path: lost for path, lost in found.items() if lost}
 
 
 async def opened(browser: Browser, backend: Backend, watch: Watch) -> dict[str, Page]:
@@ -132,8 +108,7 @@ async def opened(browser: Browser, backend: Backend, watch: Watch) -> dict[str, 
             await page.add_init_script(FASTER)
         if "vertical" in path:
             await page.set_viewport_size({"width": 540, "height": 960})
-        look = f"addEventListener('DOMContentLoaded', () => ({LOOK})({json.dumps(SINKS[path])}))"
-        await page.add_init_script(look)
+        await page.add_init_script(looking(SINKS[path], NEVER_HERE, card=True))
         await page.goto(f"{backend.base}/overlay/{path}#se_overlay_key")
         await page.locator("#card[data-state=shown]").wait_for(state="attached")
         return page
@@ -157,22 +132,23 @@ async def test_no_name_is_anything_but_a_name(
             await rush(backend, n)
             await asyncio.sleep(pause_s)
         # A page paints thirty times a second at most: what it passed over is told once more.
-        left = sorted({json.loads(one)[2] for one in await unseen(pages, rolling=False)})
+        lost = await missing(pages, rolling=False)
+        left = sorted({n for each in lost.values() for _, n in each})
         if not left:
             break
-    assert await unseen(pages, rolling=False) == set()
+    assert await missing(pages, rolling=False) == {}
     await rush(backend, WIDEST)
     await asyncio.sleep(0.2)
     for path, page in list(pages.items()):
-        assert await page.evaluate("() => [...window.wrong]") == [], path
+        assert await wrong(page) == [], path
         if not path.startswith(ROLLING):
             # What rolls by needs the machine to itself.
             await pages.pop(path).close()
     for _ in range(150):
-        if not await unseen(pages, rolling=True):
+        if not await missing(pages, rolling=True):
             break
         await asyncio.sleep(0.2)
-    assert await unseen(pages, rolling=True) == set()
+    assert await missing(pages, rolling=True) == {}
     for path, page in pages.items():
-        assert await page.evaluate("() => [...window.wrong]") == [], path
+        assert await wrong(page) == [], path
     assert watch.verdict() == []
