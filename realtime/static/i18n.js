@@ -16,10 +16,19 @@ export const locale = choose();
 const chinese = locale === "zh-CN";
 document.documentElement.lang = locale;
 
+// Letters from right to left, and marks that turn the direction of what follows them.
+const TURNING = /[\u0590-\u08ff\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+
+// Somebody's words in a line of ours: what is written from right to left would draw the amount beside it to its other
+// side, so it is kept apart (by the isolates of Unicode, which nobody sees).
+export function apart(text) {
+  return TURNING.test(text) ? `\u2068${text}\u2069` : text;
+}
+
 // words: { key: ["English", "中文"] }, with {name} for what is filled in.
 export function translator(words) {
   return (key, values = {}) =>
-    words[key][chinese ? 1 : 0].replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+    words[key][chinese ? 1 : 0].replace(/\{(\w+)\}/g, (_, name) => apart(String(values[name])));
 }
 
 // The name in the reader's language, where there is one.

@@ -3,7 +3,7 @@
 
 import { Refusal, Unknown, serverNow, sleep } from "./api.js";
 import { el, say } from "./dom.js";
-import { clock, count, named } from "./i18n.js";
+import { apart, clock, count, named } from "./i18n.js";
 import { money } from "./money.js";
 import { w } from "./order_words.js";
 import { t } from "./shop_words.js";
@@ -67,7 +67,7 @@ export function summary(order, nameOf) {
   const { currency } = order.total;
   const amount = (minor) => money(minor, currency);
   const gifts = order.gifts ?? [];
-  const rows = order.lines.map((line) => row(`${nameOf(line.sku)} × ${count(line.quantity)}`, amount(line.amount_minor)));
+  const rows = order.lines.map((line) => row(`${apart(nameOf(line.sku))} × ${count(line.quantity)}`, amount(line.amount_minor)));
   const cost = order.shipping_minor;
   if (order.lines.length && cost !== undefined) rows.push(row(w("shipping"), cost ? amount(cost) : w("free")));
   rows.push(...gifts.map((gift) => row(w(gift.kind, { cause: named(gift) }), amount(gift.amount_minor))));

@@ -5,7 +5,7 @@ import { Refusal, Unknown } from "./api.js";
 import { confirmed, toast } from "./dialog.js";
 import { WORDS_MAX, SaidWith } from "./donate.js";
 import { el, replaceKept, say } from "./dom.js";
-import { timeAndDay } from "./i18n.js";
+import { apart, timeAndDay } from "./i18n.js";
 import { contactForm, isGift } from "./order.js";
 import { w } from "./order_words.js";
 import { t } from "./shop_words.js";
@@ -120,7 +120,7 @@ export class OrderActions {
   }
 
   whatOf(item) {
-    return item.lines.map((line) => `${this.nameOf(line.sku)} × ${line.quantity}`).join(", ") || w("whole");
+    return item.lines.map((line) => `${apart(this.nameOf(line.sku))} × ${line.quantity}`).join(", ") || w("whole");
   }
 
   pastLine(item) {

@@ -3,7 +3,7 @@
 
 import { Refusal, Unknown, call, untilKnown } from "../api.js";
 import { el, find } from "../dom.js";
-import { named } from "../i18n.js";
+import { apart, named } from "../i18n.js";
 import { keyForm } from "../keyform.js";
 import { Live } from "../live.js";
 import { ReviewQueue } from "../moderate/review.js";
@@ -201,7 +201,7 @@ function chooser() {
     "select",
     { onchange: () => openStream(view.streams.find((stream) => stream.id === select.value)) },
     ...view.streams.map((stream) =>
-      el("option", { value: stream.id, selected: stream.id === view.stream.id }, `${named(stream, "title")} — ${t(stream.state)}`),
+      el("option", { value: stream.id, selected: stream.id === view.stream.id }, `${apart(named(stream, "title"))} — ${t(stream.state)}`),
     ),
   );
   return el("label", { class: "chooser" }, t("choose"), select);

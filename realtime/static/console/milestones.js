@@ -86,7 +86,7 @@ export class MilestonesPanel {
       { class: step.reached ? "reached" : "", "data-milestone": step.id },
       el("b", { class: "num" }, `${step.reached ? "✓ " : ""}${this.amount(step, step.threshold)}`),
       " ",
-      el("span", {}, named(step, "title")),
+      el("bdi", {}, named(step, "title")),
       " ",
       el("span", { class: "soft small num" }, says),
       folded,

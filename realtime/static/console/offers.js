@@ -2,7 +2,7 @@
 
 import { Refusal } from "../api.js";
 import { el, say } from "../dom.js";
-import { count, named, translator } from "../i18n.js";
+import { apart, count, named, translator } from "../i18n.js";
 import { money } from "../money.js";
 import { button, card, field, form } from "./panel.js";
 import { PriceForm } from "./priceform.js";
@@ -69,7 +69,7 @@ export class OffersPanel {
 
   seeOffer(row, offer) {
     row.offer = { ...row.offer, ...offer };
-    say(row.name, `${named(row.offer)} · ${money(row.offer.price_minor, this.desk.front.currency)}`);
+    say(row.name, `${apart(named(row.offer))} · ${money(row.offer.price_minor, this.desk.front.currency)}`);
     row.pin.setAttribute("aria-label", `${w("pin")}: ${named(row.offer)}`);
   }
 

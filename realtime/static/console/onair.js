@@ -3,7 +3,7 @@
 
 import { serverNow } from "../api.js";
 import { el, say } from "../dom.js";
-import { clock, count, named, translator } from "../i18n.js";
+import { apart, clock, count, named, translator } from "../i18n.js";
 import { money } from "../money.js";
 import { card, figure } from "./panel.js";
 import { ageText, t } from "./words.js";
@@ -45,11 +45,11 @@ const LAG_SAMPLE_MS_MAX = 60_000;
 export function alertText(alert, cards = []) {
   const parts = [
     alert.kind === "test" ? w("test") : null,
-    alert.name ?? (alert.kind === "burst" ? null : w("someone")),
+    alert.name ? apart(alert.name) : alert.kind === "burst" ? null : w("someone"),
     alert.kind === "burst" ? w("burst", { n: count(alert.count), s: count(alert.within_s) }) : null,
     money(alert.amount_minor, alert.currency),
-    alert.sku && nameIn(cards, alert.sku),
-    alert.message ? `“${alert.message}”` : null,
+    alert.sku && apart(nameIn(cards, alert.sku)),
+    alert.message ? `“${apart(alert.message)}”` : null,
   ];
   return parts.filter(Boolean).join(" · ");
 }

@@ -4,7 +4,7 @@
 import { Refusal } from "../api.js";
 import { confirmed } from "../dialog.js";
 import { el } from "../dom.js";
-import { count } from "../i18n.js";
+import { apart, count } from "../i18n.js";
 import { minorOf, money } from "../money.js";
 import { sendOnce } from "./act.js";
 import { m } from "./money_words.js";
@@ -25,7 +25,7 @@ export function giveBack(api, orderId, body) {
 }
 
 export function whatOf(lines, nameOf) {
-  return lines.map((line) => `${nameOf(line.sku)} × ${count(line.quantity)}`).join(", ");
+  return lines.map((line) => `${apart(nameOf(line.sku))} × ${count(line.quantity)}`).join(", ");
 }
 
 // Ask before money goes back. amountMinor null: all that is left of the gifts.

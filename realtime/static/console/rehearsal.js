@@ -3,7 +3,7 @@
 
 import { Refusal, Unknown } from "../api.js";
 import { el, say } from "../dom.js";
-import { named, timeOfDay, translator } from "../i18n.js";
+import { apart, named, timeOfDay, translator } from "../i18n.js";
 import { button, card, select } from "./panel.js";
 import { t } from "./words.js";
 
@@ -38,7 +38,7 @@ export class RehearsalPanel {
   constructor(desk, streams) {
     this.desk = desk;
     const earlier = streams.filter((stream) => ["ended", "settled"].includes(stream.state));
-    const options = earlier.map((stream) => [stream.id, `${named(stream, "title")} — ${t(stream.state)}`]);
+    const options = earlier.map((stream) => [stream.id, `${apart(named(stream, "title"))} — ${t(stream.state)}`]);
     this.which = select(w("which"), options, { id: "rehearse" });
     this.speed = select(w("speed"), ["1", "10"].map((speed) => [speed, w(speed)]));
     this.says = el("p", { class: "rehearsing", id: "rehearsing", role: "status", hidden: true });
