@@ -34,7 +34,7 @@ READ: Final = """
     const isIn = (text = "", name, { what, times }) => text.split(meant(name, what)).length > times;
 """
 # Look at the page after each change of it: what stands in each place, and which elements should not be there.
-LOOK: Final = """({ places, never, within, card }) => {
+LOOK: Final = """({ places, never, within, card, still }) => {
     READ
     window.seen = places.map(() => new Set());
     window.wrong = new Set();
@@ -47,6 +47,14 @@ LOOK: Final = """({ places, never, within, card }) => {
         }
         if (card) lookAtCard();
     };
+    // What ends in dots does so where whatever hides the rest of it ends; the card hides, and shows no dots.
+    const endsAt = (node) => {
+        for (let one = node; one && !one.matches(".plate, #plate"); one = one.parentElement) {
+            const { display, overflowX } = getComputedStyle(one);
+            if (overflowX !== "visible" && display !== "inline") return one;
+        }
+        return node;
+    };
     const lookAtCard = () => {
         const node = document.getElementById("card");
         // While it comes in, it moves by a hair.
@@ -55,6 +63,9 @@ LOOK: Final = """({ places, never, within, card }) => {
         const root = document.documentElement;
         const inside = card.left >= -1 && card.top >= -1 && card.right <= innerWidth + 1 && card.bottom <= innerHeight + 1;
         if (!inside) window.wrong.add(`card at ${JSON.stringify(card)}`);
+        const boxes = still ? places.flatMap(holdersOf).map((one) => [one, endsAt(one).getBoundingClientRect()]) : [];
+        const cut = boxes.find(([, { left, right }]) => right > left && (left < card.left - 1 || right > card.right + 1));
+        if (cut) window.wrong.add(`cut off by its card: ${cut[0].className} ${Math.round(cut[1].left)}–${Math.round(cut[1].right)} of ${Math.round(card.left)}–${Math.round(card.right)}`);
         if (root.scrollWidth > innerWidth || root.scrollHeight > innerHeight) window.wrong.add(`page of ${root.scrollWidth} × ${root.scrollHeight}`);
     };
     new MutationObserver(look).observe(document, { childList: true, characterData: true, subtree: true });
@@ -93,13 +104,21 @@ def looking(
     *,
     within: str | None = None,
     card: bool = False,
+    still: bool = True,
 ) -> str:
     """Return a script that makes a page look at itself from its first words on.
 
     ``never`` may be nowhere on the page; with ``within``, what that selects may be in none of the places instead.
-    ``card``: an overlay's card and page must stay inside of its source.
+    ``card``: an overlay's card and page must stay inside of its source, and while nothing rolls by (``still``) each
+    place inside of the card.
     """
-    told = {"places": list(places), "never": ", ".join(never), "within": within, "card": card}
+    told = {
+        "places": list(places),
+        "never": ", ".join(never),
+        "within": within,
+        "card": card,
+        "still": still,
+    }
     return f"addEventListener('DOMContentLoaded', () => ({LOOK})({json.dumps(told)}))"
 
 

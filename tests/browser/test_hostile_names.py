@@ -108,7 +108,9 @@ async def opened(browser: Browser, backend: Backend, watch: Watch) -> dict[str, 
             await page.add_init_script(FASTER)
         if "vertical" in path:
             await page.set_viewport_size({"width": 540, "height": 960})
-        await page.add_init_script(looking(SINKS[path], NEVER_HERE, card=True))
+        await page.add_init_script(
+            looking(SINKS[path], NEVER_HERE, card=True, still=not path.startswith(ROLLING))
+        )
         await page.goto(f"{backend.base}/overlay/{path}#se_overlay_key")
         await page.locator("#card[data-state=shown]").wait_for(state="attached")
         return page
