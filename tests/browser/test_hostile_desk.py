@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Open, Watch
-from tests.browser.desk import PATH
+from tests.browser.desk import PATH, set_the_desk
 from tests.browser.fingers import fits
 from tests.browser.hostile_looks import looking, made, unlisted, unseen, wrong
 from tests.browser.hostile_names import HOSTILE
@@ -112,7 +112,8 @@ async def test_on_air_each_name_follows_the_other(open_page: Open, backend: Back
     page = await open_page(address, before=looking(ON_AIR, within=":not(bdi)"))
     await expect(page.locator("#age")).to_contain_text("connection alive")
     await say_each(backend)
-    await expect(page.locator("#screen-pinned")).to_have_text(HOSTILE[-1])
+    await tell(backend, "alerts/main", **alerts(on_air("air_last", name="The last one")))
+    await expect(page.locator("#airing")).to_contain_text("The last one")
     assert await unseen(page, ON_AIR) == []
     assert await wrong(page) == []
     await holds(page, *STREAMS)
@@ -130,11 +131,13 @@ async def test_what_is_sold_promised_and_matched(
     await holds(page, *SALE)
     all_in_one = MILESTONES["items"][0] | both(ALL, "title")
     await tell(backend, "milestones", **(MILESTONES | {"items": [all_in_one]}))
+    await expect(page.locator("#milestones li")).to_have_count(1)
     await page.locator("#milestones summary").click()
     await page.locator("[data-do=remove-mst_0]").click()
     await asks_with_all(page)
     backend.reply("PATCH", f"{PATH}/board", (200, {}), (422, {"detail": ALL}))
     await tell(backend, "board", **(BOARD | {"cards": [card(ALL)], "pinned_sku": None}))
+    await expect(page.locator("[data-sku=SKU-0] h3")).to_contain_text(HOSTILE[1])
     for said in ("is on screen", "Not possible"):
         await page.locator("[data-do=pin-SKU-0]").click()
         await expect(page.locator(ANSWER)).to_contain_text(said)
@@ -198,8 +201,7 @@ async def test_what_is_asked_back_and_of_whom(open_page: Open, backend: Backend)
 async def test_what_is_written_from_right_to_left_leaves_the_amount_in_its_place(
     open_page: Open, backend: Backend
 ) -> None:
-    address = await set_the_hostile_desk(backend)
-    page = await open_page(address, 1920, 1080)
+    page = await open_page(await set_the_desk(backend), 1920, 1080)
     await tell(backend, "board", **(BOARD | {"cards": [card(TURNING)]}))
     said = {"name": TURNING, "sku": SKUS[0]}
     await tell(backend, "alerts/main", **alerts(on_air("air_1", **said)))
