@@ -8,7 +8,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Night:
 
     campaign_id: str
     stream_id: str
+    host_id: str
     cause_id: str
     sku: str
     host_key: str
@@ -102,59 +103,81 @@ async def deployed(folder: Path) -> AsyncIterator[Deployment]:
                 await process.wait()
 
 
+def _operating(deployment: Deployment) -> httpx.AsyncClient:
+    headers = {"authorization": f"Bearer {deployment.operator_key}"}
+    return httpx.AsyncClient(base_url=f"{deployment.url}/v1", headers=headers)
+
+
+async def _post(client: httpx.AsyncClient, path: str, **body: Any) -> dict[str, Any]:
+    answer = await client.post(path, json=body)
+    assert answer.is_success, answer.text
+    return dict(answer.json())
+
+
+async def _go_live(
+    client: httpx.AsyncClient, stream: dict[str, Any], sku: str, cause_id: str, total: int
+) -> str:
+    """Make a stream, put a product on its stall, and open it."""
+    stream_id = str((await _post(client, "/streams", **stream))["id"])
+    terms = {
+        "price_minor": 2990,
+        "per_shopper_max": 5,
+        "beneficiary_id": cause_id,
+        "total": total,
+    }
+    shares = {"farmer_bp": 8000, "beneficiary_bp": 1500, "fees_bp": 500}
+    offer = await client.put(f"/streams/{stream_id}/offers/{sku}", json=terms | shares)
+    assert offer.is_success, offer.text
+    for state in ("scheduled", "live"):
+        await _post(client, f"/streams/{stream_id}/state", state=state)
+    return stream_id
+
+
+async def _key(client: httpx.AsyncClient, role: str, **belonging: str) -> str:
+    return str((await _post(client, "/principals", name=role, role=role, **belonging))["key"])
+
+
 async def open_night(deployment: Deployment, *, title: str, total: int, names: str) -> Night:
     """Set up a sale of one product and open it. ``names`` is put into every name that reaches a screen."""
-    headers = {"authorization": f"Bearer {deployment.operator_key}"}
-    async with httpx.AsyncClient(base_url=f"{deployment.url}/v1", headers=headers) as client:
-
-        async def post(path: str, **body: Any) -> dict[str, Any]:
-            answer = await client.post(path, json=body)
-            assert answer.is_success, answer.text
-            return dict(answer.json())
-
-        campaign = await post(
-            "/campaigns", name="Philanthropy Week", currency="CNY", goal_minor=10**7
+    async with _operating(deployment) as client:
+        campaign = await _post(
+            client, "/campaigns", name="Philanthropy Week", currency="CNY", goal_minor=10**7
         )
-        host = await post("/hosts", name=f"Lin Xiao {names}")
-        farmer = await post("/farmers", name=f"Zhengyang {names}", place="Henan")
-        cause = await post("/beneficiaries", name=f"Basketball gear {names}")
+        host = await _post(client, "/hosts", name=f"Lin Xiao {names}")
+        farmer = await _post(client, "/farmers", name=f"Zhengyang {names}", place="Henan")
+        cause = await _post(client, "/beneficiaries", name=f"Basketball gear {names}")
         sku = f"PEANUT-{secrets.token_hex(3).upper()}"
         product = {"name": f"Red-skin peanuts {names}", "name_zh": "红皮花生", "unit": "bag"}
-        await post("/products", farmer_id=farmer["id"], sku=sku, **product)
-        stream = await post(
-            "/streams",
-            campaign_id=campaign["id"],
-            host_id=host["id"],
-            title=title,
-            goal_minor=20_000,
+        await _post(client, "/products", farmer_id=farmer["id"], sku=sku, **product)
+        stream = {"campaign_id": campaign["id"], "host_id": host["id"], "title": title}
+        stream_id = await _go_live(client, stream | {"goal_minor": 20_000}, sku, cause["id"], total)
+        return Night(
+            campaign["id"],
+            stream_id,
+            host["id"],
+            cause["id"],
+            sku,
+            await _key(client, "host", host_id=host["id"]),
+            await _key(client, "farmer", farmer_id=farmer["id"]),
+            await _key(client, "overlay", stream_id=stream_id),
         )
-        terms = {
-            "price_minor": 2990,
-            "per_shopper_max": 5,
-            "beneficiary_id": cause["id"],
-            "total": total,
-        }
-        shares = {"farmer_bp": 8000, "beneficiary_bp": 1500, "fees_bp": 500}
-        offer = await client.put(f"/streams/{stream['id']}/offers/{sku}", json=terms | shares)
-        assert offer.is_success, offer.text
-        for state in ("scheduled", "live"):
-            await post(f"/streams/{stream['id']}/state", state=state)
-        keys = [
-            (await post("/principals", name=role, role=role, **belonging))["key"]
-            for role, belonging in (
-                ("host", {"host_id": host["id"]}),
-                ("farmer", {"farmer_id": farmer["id"]}),
-                ("overlay", {"stream_id": stream["id"]}),
-            )
-        ]
-    return Night(campaign["id"], stream["id"], cause["id"], sku, *keys)
+
+
+async def open_next(deployment: Deployment, night: Night, *, title: str) -> Night:
+    """Open another sale of the same host and campaign, with the same product on it and an overlay of its own."""
+    async with _operating(deployment) as client:
+        stream = {"campaign_id": night.campaign_id, "host_id": night.host_id, "title": title}
+        stream_id = await _go_live(
+            client, stream | {"goal_minor": 20_000}, night.sku, night.cause_id, 5
+        )
+        overlay_key = await _key(client, "overlay", stream_id=stream_id)
+    return replace(night, stream_id=stream_id, overlay_key=overlay_key)
 
 
 async def take_gifts(deployment: Deployment, night: Night, *, words: str) -> None:
     """Let a night take gifts for two causes, have a sponsor double them, ask for shipping, and say who sells."""
-    headers = {"authorization": f"Bearer {deployment.operator_key}"}
     campaign = f"/campaigns/{night.campaign_id}"
-    async with httpx.AsyncClient(base_url=f"{deployment.url}/v1", headers=headers) as client:
+    async with _operating(deployment) as client:
 
         async def send(method: str, path: str, body: Any, **extra: str) -> dict[str, Any]:
             answer = await client.request(method, path, json=body, headers=extra)
