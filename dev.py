@@ -198,6 +198,8 @@ def environment() -> dict[str, str]:
     before = os.environ.get("PYTHONPATH")
     made = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *([before] if before else [])])}
     made.pop("PYTHONHOME", None)
+    # Each of a dozen processes would compile all of it again.
+    made.pop("PYTHONDONTWRITEBYTECODE", None)
     if state() != ROOT:
         # Whoever may only read the checkout keeps the tools' caches elsewhere too.
         for name in ("RUFF_CACHE_DIR", "MYPY_CACHE_DIR", "HYPOTHESIS_STORAGE_DIRECTORY"):

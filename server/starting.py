@@ -1,6 +1,7 @@
 """What every command begins with: settings that make sense, a log, a loop, and engines that run or are reached."""
 
 import asyncio
+import gc
 from collections.abc import Coroutine
 from typing import Any
 
@@ -27,7 +28,8 @@ def load(**given: Any) -> Settings:
 
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:
-    """Run ``main`` on uvloop."""
+    """Run ``main`` on uvloop, with the garbage collector that was off while modules were imported."""
+    gc.enable()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
 

@@ -6,6 +6,7 @@ know no borders. Everything lives on the one session loop: connections must not 
 """
 
 import asyncio
+import gc
 import os
 import secrets
 import shutil
@@ -42,6 +43,9 @@ from stream_events.links import Links
 from tests.applications import make_app
 from tests.factories import Sale, seed_sale
 
+# What is collected stays until the end: the collector need not walk it again and again, neither now nor later.
+gc.disable()
+
 _SHARED = pytest.StashKey[tuple[Engines, Path]]()
 
 
@@ -56,6 +60,12 @@ def _start(**given: str) -> tuple[Engines, Path]:
 def _stop(engines: Engines, folder: Path) -> None:
     engines.stop()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but for what was there before the first test."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_configure_node(node: Any) -> None:

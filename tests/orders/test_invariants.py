@@ -118,8 +118,7 @@ async def mended(database: Database) -> AsyncIterator[None]:
     [pytest.param(code, damage, id=f"{code}: {name}") for code, name, damage in DAMAGES],
 )
 async def test_damage_is_reported(world: World, mended: None, code: str, damage: Damage) -> None:
-    before = await world.check()
-    assert codes(before) == set(), str(before)
+    # That the same world is sound without it was seen above.
     await damage(world)
     after = await world.check()
     assert code in codes(after), str(after)

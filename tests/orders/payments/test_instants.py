@@ -163,14 +163,26 @@ WAYS: tuple[tuple[Way, tuple[Instant, ...]], ...] = (
     (on_its_way, ENDED + FINISHED),
     (with_its_answer_lost, (ENDED[1], ENDED[4], FINISHED[0], FINISHED[2])),
 )
-EVERY = [
-    pytest.param(way, instant, id=f"{way.__name__}-{instant.name}")
-    for way, instants in WAYS
-    for instant in instants
-]
+HEARD = {True: "heard at once", False: "heard late"}
 
 
-@pytest.fixture(params=[True, False], ids=["heard at once", "heard late"])
+def heard(*cases: tuple[Way, Instant]) -> pytest.MarkDecorator:
+    """Have each case heard by turns at once and late, as its neighbours are not; in the sweep each both ways."""
+    params = [
+        pytest.param(
+            way,
+            instant,
+            at_once,
+            id=f"{HEARD[at_once]}-{way.__name__}-{instant.name}",
+            marks=[] if (n % 2 == 0) is at_once else [pytest.mark.sweep],
+        )
+        for n, (way, instant) in enumerate(cases)
+        for at_once in HEARD
+    ]
+    return pytest.mark.parametrize(("way", "instant", "at_once"), params, indirect=["at_once"])
+
+
+@pytest.fixture(params=HEARD, ids=HEARD.get)
 def at_once(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
@@ -211,7 +223,7 @@ async def pass_by(deadline: Deadline, instant: Instant) -> None:
     await deadline.rival()
 
 
-@pytest.mark.parametrize(("way", "instant"), EVERY)
+@heard(*((way, instant) for way, instants in WAYS for instant in instants))
 async def test_goods(deadline: Deadline, way: Way, instant: Instant) -> None:
     await deadline.place("goods")
     await way(deadline)
@@ -220,10 +232,10 @@ async def test_goods(deadline: Deadline, way: Way, instant: Instant) -> None:
     await deadline.judge(instant.ends)
 
 
-@pytest.mark.parametrize("instant", ENDED + CANCELLED, ids=lambda instant: instant.name)
-async def test_a_gift(deadline: Deadline, instant: Instant) -> None:
+@heard(*((at_the_bank, instant) for instant in ENDED + CANCELLED))
+async def test_a_gift(deadline: Deadline, way: Way, instant: Instant) -> None:
     await deadline.place("gift")
-    await at_the_bank(deadline)
+    await way(deadline)
     await pass_by(deadline, instant)
     await deadline.judge(instant.ends)
 
