@@ -109,11 +109,11 @@ export class OrderPage {
   // The given parts, then what every state has: receipt, what can be done, and the way back.
   put(...parts) {
     const { order } = this;
+    // What somebody unfolded stays so where it has to be made anew under their finger.
+    const unfolded = [...find("main").querySelectorAll("details[open][id]")].map((fold) => fold.id);
     this.actions.see(order);
     const word = AGAIN.includes(order.state) && !isGift(order) ? "again" : "backToShop";
     const back = el("a", { class: "button quiet wide", href: this.shopHref() }, t(word));
-    // What somebody unfolded stays so where it had to be made anew under their finger.
-    const unfolded = [...find("main").querySelectorAll("details[open][id]")].map((fold) => fold.id);
     const kept = [...parts, this.receipt(), this.actions.node, el("p", { class: "actions" }, back)];
     replaceKept(find("main"), kept.filter(Boolean));
     for (const fold of unfolded.map(find).filter(Boolean)) fold.open = true;

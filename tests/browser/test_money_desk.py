@@ -80,7 +80,10 @@ def console(backend: Backend) -> str:
 
 async def open_desk(open_page: Open, console: str, width: int = 1280, height: int = 900) -> Page:
     page = await open_page(console, width, height)
+    # Not before the page has all it shows at first: it would move away from under the finger.
+    await expect(page.locator("#age")).to_contain_text("connection alive")
     await page.locator("#money > summary").click()
+    await expect(page.locator("#money[open]")).to_have_count(1)
     return page
 
 

@@ -157,7 +157,7 @@ async def test_an_alert_is_promised_when_heard_and_shown_after_the_delay(
     page = await standing_still(open_page, backend, f"anim=off&delay_ms={delay_ms}")
     card = page.locator(f".alert{TOP}")
     # On air for less than the delay, and followed by the next one.
-    first = on_air("air_1", **await lasting(page, -5, 1.5))
+    first = on_air("air_1", **await lasting(page, -5, 4))
     await tell(backend, "alerts/main", **alerts(first))
     await tell(backend, "alerts/main", **alerts(first | {"shown": True}))
     assert await promised(page, backend, 1) == ["air_1"]

@@ -21,7 +21,7 @@ from stream_events.database import Database
 from stream_events.ids import new_id
 from tests.factories import Sale
 from tests.orders.payers import Placed, place, run, store_event
-from tests.orders.payments.sandbox_process import RunningSandbox, running_sandbox
+from tests.orders.payments.sandbox_process import FORGETFUL, RunningSandbox, running_sandbox
 
 GUARDED = (
     "ledger_entries",
@@ -43,7 +43,7 @@ class World:
     redis: Redis
     gate: Gate
     sandbox: RunningSandbox
-    stripe: Any
+    stripe: StripeGateway
     sale: Sale
     paid: Placed
     waiting: Placed
@@ -66,52 +66,12 @@ class World:
                 await sql.execute(text(f"ALTER TABLE {table} ENABLE TRIGGER USER"))
 
 
-class StripeSince:
-    """The sandbox as if it had been empty when the test began: one process serves all tests of the module."""
-
-    def __init__(self, gateway: StripeGateway) -> None:
-        self._gateway = gateway
-        self._before: set[str] = set()
-
-    async def begin(self) -> "StripeSince":
-        for listed in (
-            self.list_payment_intents,
-            self.list_refunds,
-            self.list_disputes,
-            self.list_events,
-        ):
-            self._before |= {_id(fact) async for fact in listed(LONG_AGO)}
-        return self
-
-    async def _new(self, listed: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        async for fact in listed:
-            if _id(fact) not in self._before:
-                yield fact
-
-    def list_payment_intents(self, *given: Any, **named: Any) -> AsyncIterator[Any]:
-        return self._new(self._gateway.list_payment_intents(*given, **named))
-
-    def list_refunds(self, *given: Any, **named: Any) -> AsyncIterator[Any]:
-        return self._new(self._gateway.list_refunds(*given, **named))
-
-    def list_disputes(self, *given: Any, **named: Any) -> AsyncIterator[Any]:
-        return self._new(self._gateway.list_disputes(*given, **named))
-
-    def list_events(self, *given: Any, **named: Any) -> AsyncIterator[Any]:
-        return self._new(self._gateway.list_events(*given, **named))
-
-
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-def _id(fact: Any) -> str:
-    names = ("event_id", "refund_id", "dispute_id", "payment_intent_id")
-    return next(getattr(fact, name) for name in names if hasattr(fact, name))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", name="sandbox")
 async def make_sandbox() -> AsyncIterator[RunningSandbox]:
-    async with running_sandbox() as found:
+    async with running_sandbox(module=FORGETFUL) as found:
         yield found
 
 
@@ -185,7 +145,7 @@ async def _transfer(database: Database, sale: Sale, kind: str, account: str, amo
         )
 
 
-async def _tell(database: Database, stripe: StripeSince) -> None:
+async def _tell(database: Database, stripe: StripeGateway) -> None:
     """Store every event that Stripe sent, settle it, and take it for done."""
     async for event in stripe.list_events(LONG_AGO):
         told = event.trusted()
@@ -213,7 +173,8 @@ async def make_world(
         )
         await settle(database, [refund])
 
-    stripe = await StripeSince(sandbox.gateway).begin()
+    await sandbox.begin_anew()
+    stripe = sandbox.gateway
     await _promise(database, sale)
     gifts = [(sale.beneficiary_id, 500)]
     paid, part = await pay(gifts=gifts, shipping_minor=150), await pay()

@@ -2,7 +2,9 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -13,8 +15,8 @@ from orders.payments.sandbox.config import EVENT_TYPES, SandboxConfig
 SECRET_VARIABLE = "STRIPE_SANDBOX_WEBHOOK_SECRET"  # noqa: S105
 
 
-def main() -> None:
-    """Read the options and serve until SIGTERM."""
+def serve(make_app: Callable[[SandboxConfig], Any] = create_app) -> None:
+    """Read the options and serve what ``make_app`` makes of them until SIGTERM."""
     options = _parser().parse_args()
     secrets = options.webhook_secret or [os.environ.get(SECRET_VARIABLE, "")]
     events = frozenset(options.webhook_events.split(",")) if options.webhook_events else EVENT_TYPES
@@ -31,7 +33,7 @@ def main() -> None:
             webhook_retry_base_ms=options.webhook_retry_ms,
             dice_seed=options.seed,
         )
-        app = create_app(config)
+        app = make_app(config)
     except ValueError as error:
         raise SystemExit(f"sandbox: {error}") from error
     uvicorn.run(
@@ -66,4 +68,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    serve()

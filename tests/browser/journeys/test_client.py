@@ -51,7 +51,7 @@ NO_STORAGE = """for (const name of ["localStorage", "sessionStorage", "indexedDB
 Goal = Callable[[int], Coroutine[Any, Any, None]]
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def night(deployment: Deployment) -> Night:
     return await open_night(deployment, title="Peanuts for all", total=50, names="")
 
@@ -140,11 +140,13 @@ async def test_a_page_of_another_origin_gets_a_snapshot_and_then_each_change(
 async def test_a_key_opens_what_is_private_and_its_end_is_told(
     connected: Any, night: Night, deployment: Deployment, pages: Watch
 ) -> None:
-    async with httpx.AsyncClient() as client:
-        me = await client.get(
-            f"{deployment.url}/v1/me", headers={"authorization": f"Bearer {night.farmer_key}"}
-        )
-    topic = f"farmer/{me.json()['farmer_id']}/sales"
+    key = {"authorization": f"Bearer {night.farmer_key}"}
+    async with httpx.AsyncClient(base_url=f"{deployment.url}/v1", headers=key) as client:
+        topic = f"farmer/{(await client.get('/me')).json()['farmer_id']}/sales"
+        # Whoever sold nothing yet has a topic within seconds.
+        async with asyncio.timeout(10):
+            while not (await client.get("/feed", params={"topics": topic})).json()["frames"]:  # noqa: ASYNC110 - over HTTP nothing tells
+                await asyncio.sleep(0.1)
     pages.forgiven = ("status of 404",)
     stranger = await connected(topics=[topic])
     await stranger.wait_for_function("window.told?.links.includes('refused')")

@@ -11,29 +11,21 @@ from orders.payments.webhooks import Inbox
 from stream_events.database import Database
 from tests.factories import Sale
 from tests.orders.payments.counter import Counter
-from tests.orders.payments.sandbox_process import RunningSandbox, running_sandbox
+from tests.orders.payments.sandbox_process import FORGETFUL, RunningSandbox, running_sandbox
 
 
 @pytest_asyncio.fixture(scope="session")
 async def shared_sandbox() -> AsyncIterator[RunningSandbox]:
-    async with running_sandbox("--processing-delay-ms", "150", "--refund-delay-ms", "150") as found:
+    delays = ("--processing-delay-ms", "150", "--refund-delay-ms", "150")
+    async with running_sandbox(*delays, module=FORGETFUL) as found:
         yield found
 
 
 @pytest_asyncio.fixture
-async def sandbox(shared_sandbox: RunningSandbox) -> AsyncIterator[RunningSandbox]:
-    """The shared sandbox, without any fault left over from the test before."""
-    yield shared_sandbox
-    await shared_sandbox.faults(
-        next_timeout_after_effect=0,
-        next_500_stored=0,
-        next_500_after_effect=0,
-        next_429=0,
-        latency_ms=0,
-        outage=False,
-        outage_hangs_up=False,
-        endpoint=None,
-    )
+async def sandbox(shared_sandbox: RunningSandbox) -> RunningSandbox:
+    """The shared sandbox, with an empty account."""
+    await shared_sandbox.begin_anew()
+    return shared_sandbox
 
 
 @pytest.fixture

@@ -167,18 +167,26 @@ class RunningSandbox:
         await until(done, within_s)
         return await self.state()
 
+    async def begin_anew(self) -> None:
+        """Leave an empty account, with no fault and nothing under way; only the forgetful one can."""
+        assert (await self.ask("POST", "/anew")).status == 200
+
     async def kill(self) -> None:
         self.process.kill()
         await self.process.wait()
 
 
+REAL = "orders.payments.sandbox"
+FORGETFUL = "tests.orders.payments.forgetful_sandbox"
+
+
 @asynccontextmanager
 async def running_sandbox(
-    *options: str, port: int | None = None, timeout_s: float = 5.0
+    *options: str, port: int | None = None, timeout_s: float = 5.0, module: str = REAL
 ) -> AsyncIterator[RunningSandbox]:
     """A sandbox process with `options`; no rate limit unless they set one."""
     port = port or free_port()
-    arguments = [sys.executable, "-m", "orders.payments.sandbox", "--port", str(port)]
+    arguments = [sys.executable, "-m", module, "--port", str(port)]
     if "--rate" not in options:
         arguments += ["--rate", "0"]
     process = await asyncio.create_subprocess_exec(*arguments, *options)
