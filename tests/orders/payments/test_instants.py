@@ -6,9 +6,10 @@ Its webhook comes at once or after all was over; what was released is bought by 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -166,20 +167,20 @@ WAYS: tuple[tuple[Way, tuple[Instant, ...]], ...] = (
 HEARD = {True: "heard at once", False: "heard late"}
 
 
-def heard(*cases: tuple[Way, Instant]) -> pytest.MarkDecorator:
+def by_turns(name: str, cases: Iterable[tuple[Any, Instant]]) -> pytest.MarkDecorator:
     """Have each case heard by turns at once and late, as its neighbours are not; in the sweep each both ways."""
     params = [
         pytest.param(
-            way,
+            one,
             instant,
             at_once,
-            id=f"{HEARD[at_once]}-{way.__name__}-{instant.name}",
+            id=f"{HEARD[at_once]}-{getattr(one, '__name__', one)}-{instant.name}",
             marks=[] if (n % 2 == 0) is at_once else [pytest.mark.sweep],
         )
-        for n, (way, instant) in enumerate(cases)
+        for n, (one, instant) in enumerate(cases)
         for at_once in HEARD
     ]
-    return pytest.mark.parametrize(("way", "instant", "at_once"), params, indirect=["at_once"])
+    return pytest.mark.parametrize((name, "instant", "at_once"), params, indirect=["at_once"])
 
 
 @pytest.fixture(params=HEARD, ids=HEARD.get)
@@ -223,7 +224,7 @@ async def pass_by(deadline: Deadline, instant: Instant) -> None:
     await deadline.rival()
 
 
-@heard(*((way, instant) for way, instants in WAYS for instant in instants))
+@by_turns("way", ((way, instant) for way, instants in WAYS for instant in instants))
 async def test_goods(deadline: Deadline, way: Way, instant: Instant) -> None:
     await deadline.place("goods")
     await way(deadline)
@@ -232,7 +233,7 @@ async def test_goods(deadline: Deadline, way: Way, instant: Instant) -> None:
     await deadline.judge(instant.ends)
 
 
-@heard(*((at_the_bank, instant) for instant in ENDED + CANCELLED))
+@by_turns("way", ((at_the_bank, instant) for instant in ENDED + CANCELLED))
 async def test_a_gift(deadline: Deadline, way: Way, instant: Instant) -> None:
     await deadline.place("gift")
     await way(deadline)
@@ -253,8 +254,10 @@ GIVEN_UP = (
 )
 
 
-@pytest.mark.parametrize("instant", GIVEN_UP, ids=lambda instant: instant.name)
-@pytest.mark.parametrize("kind", ["units left", "units gone", "gift"])
+KINDS = ("units left", "units gone", "gift")
+
+
+@by_turns("kind", ((kind, instant) for kind in KINDS for instant in GIVEN_UP))
 async def test_what_nobody_could_find(
     deadline: Deadline, instant: Instant, kind: str, *, at_once: bool
 ) -> None:
