@@ -151,6 +151,7 @@ def test_it_installs_once_and_hands_over(first_run: FirstRun, installed: Path) -
     assert run(installed, "demo").stdout == f"tiny 1.0 {installed} demo\n"
 
 
+@pytest.mark.sweep
 def test_a_changed_lock_is_installed_and_a_wrong_hash_is_not(installed: Path) -> None:
     clone = installed
     assert run(clone, "demo").stdout == f"tiny 1.0 {clone} demo\n"
@@ -164,6 +165,7 @@ def test_a_changed_lock_is_installed_and_a_wrong_hash_is_not(installed: Path) ->
         assert "pip could not install" in done.stderr
 
 
+@pytest.mark.sweep
 def test_an_environment_of_a_vanished_python_is_made_again(installed: Path) -> None:
     clone = installed
     for link in (clone / ".venv" / "bin").glob("python*"):

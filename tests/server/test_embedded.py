@@ -150,6 +150,7 @@ async def test_orphans_of_a_killed_server_are_adopted_and_then_stopped(data_dir:
     assert [processes.command_line(pid) for pid in orphans] == ["", ""]
 
 
+@pytest.mark.sweep
 async def test_orphans_that_run_otherwise_are_ended_and_replaced(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +176,7 @@ async def test_a_database_server_killed_with_its_owner_comes_back(data_dir: Path
         assert await _read(engines) == (11483, 11483)
 
 
+@pytest.mark.sweep
 def test_a_stranger_with_a_recorded_process_id_is_left_alone(data_dir: Path) -> None:
     start_engines(data_dir).stop()
     with subprocess.Popen(["/bin/sleep", "60"], user="nobody" if AS_ROOT else None) as stranger:
@@ -208,6 +210,7 @@ def test_a_command_beside_the_server_finds_its_engines(data_dir: Path) -> None:
     assert attach_engines(data_dir) is None
 
 
+@pytest.mark.sweep
 def test_data_of_another_gate_engine_is_refused_and_kept(data_dir: Path) -> None:
     start_engines(data_dir).stop()
     record = json.loads((data_dir / "engines.json").read_text("utf-8"))
@@ -220,6 +223,7 @@ def test_data_of_another_gate_engine_is_refused_and_kept(data_dir: Path) -> None
     assert attach_engines(data_dir) is None
 
 
+@pytest.mark.sweep
 def test_gate_data_without_a_record_is_refused_and_kept(data_dir: Path) -> None:
     start_engines(data_dir).stop()
     (data_dir / "engines.json").unlink()
@@ -252,6 +256,7 @@ def test_a_machine_without_any_program_is_told_what_to_do(
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.sweep
 def test_when_the_gate_cannot_start_the_database_does_not_stay(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +277,7 @@ def test_a_failed_start_quotes_what_the_engine_said(data_dir: Path) -> None:
         start_engines(data_dir)
 
 
+@pytest.mark.sweep
 async def test_long_and_odd_paths_listen_in_a_short_folder_elsewhere(data_dir: Path) -> None:
     odd = data_dir / "Rüben, Öl & 100% Nüsse" / ("long" * 25)
     with start_engines(odd) as engines:
@@ -284,6 +290,7 @@ async def test_long_and_odd_paths_listen_in_a_short_folder_elsewhere(data_dir: P
         assert await _read(engines) == (11483, 11483)
 
 
+@pytest.mark.sweep
 async def test_programs_of_the_system_serve_where_no_wheel_does(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,7 @@ async def test_bought_with_a_gift_on_top_asked_back_and_given_back(
         assert await page.locator("main img:not(.qr-code), body script").count() == 0
 
 
+@pytest.mark.sweep
 async def test_an_order_is_looked_up_and_its_gift_given_back(
     open_page: Open, deployment: Deployment, pages: Watch
 ) -> None:
@@ -233,6 +234,7 @@ async def test_found_again_by_its_secret_link_and_the_person_erased(
     assert "Wang Fang" not in text
 
 
+@pytest.mark.sweep
 async def test_the_letters_of_the_night_are_in_the_mailbox(
     open_page: Open, deployment: Deployment, pages: Watch
 ) -> None:

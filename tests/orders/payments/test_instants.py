@@ -167,19 +167,21 @@ WAYS: tuple[tuple[Way, tuple[Instant, ...]], ...] = (
 HEARD = {True: "heard at once", False: "heard late"}
 
 
+# The instants that are met each time, in one way at least.
+MET: set[Instant] = set()
+
+
 def by_turns(name: str, cases: Iterable[tuple[Any, Instant]]) -> pytest.MarkDecorator:
-    """Have each case heard by turns at once and late, as its neighbours are not; in the sweep each both ways."""
-    params = [
-        pytest.param(
-            one,
-            instant,
-            at_once,
-            id=f"{HEARD[at_once]}-{getattr(one, '__name__', one)}-{instant.name}",
-            marks=[] if (n % 2 == 0) is at_once else [pytest.mark.sweep],
-        )
-        for n, (one, instant) in enumerate(cases)
-        for at_once in HEARD
-    ]
+    """Have every second case heard, by turns at once and late, and each instant somewhere; in the sweep all, both ways."""
+    params = []
+    for n, (one, instant) in enumerate(cases):
+        each_time = n % 2 == 0 or instant not in MET
+        MET.update({instant} if each_time else ())
+        for at_once in HEARD:
+            mine = each_time and at_once is (n % 4 < 2)
+            case = f"{HEARD[at_once]}-{getattr(one, '__name__', one)}-{instant.name}"
+            marks = [] if mine else [pytest.mark.sweep]
+            params.append(pytest.param(one, instant, at_once, id=case, marks=marks))
     return pytest.mark.parametrize((name, "instant", "at_once"), params, indirect=["at_once"])
 
 
