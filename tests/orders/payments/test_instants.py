@@ -177,9 +177,9 @@ def by_turns(name: str, cases: Iterable[tuple[Any, Instant]]) -> pytest.MarkDeco
     for n, (one, instant) in enumerate(cases):
         each_time = n % 2 == 0 or instant not in MET
         MET.update({instant} if each_time else ())
-        for at_once in HEARD:
+        for at_once, said in HEARD.items():
             mine = each_time and at_once is (n % 4 < 2)
-            case = f"{HEARD[at_once]}-{getattr(one, '__name__', one)}-{instant.name}"
+            case = f"{said}-{getattr(one, '__name__', one)}-{instant.name}"
             marks = [] if mine else [pytest.mark.sweep]
             params.append(pytest.param(one, instant, at_once, id=case, marks=marks))
     return pytest.mark.parametrize((name, "instant", "at_once"), params, indirect=["at_once"])
