@@ -234,22 +234,14 @@ def test(options: Sequence[str]) -> int:
     to itself, and only what fails again counts: code that is wrong is wrong alone, too.
     """
     cache = ["-o", f"cache_dir={state() / '.pytest_cache'}"]
-    # Beside the tests: both wait for something now and then, each for something else.
-    linting = subprocess.Popen(
-        [str(python()), str(ROOT / "dev.py"), "lint"],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    linted = lint()
     chosen = [] if "-m" in options else ["-m", "not sweep"]
     pytest = ["-m", "pytest", *chosen, *cache]
     tested = run("pytest", [*pytest, "-n", TESTS_AT_ONCE, "--dist", "worksteal", *options])
     if tested == SOME_FAILED:
         alone = ["-n", "0", "--last-failed", "--last-failed-no-failures", "none", "--maxfail", "5"]
         tested = run("pytest, what failed, alone", [*pytest, *options, *alone])
-    print(linting.communicate()[0], end="", flush=True)
-    return linting.returncode or tested
+    return linted or tested
 
 
 def run(name: str, step: Sequence[str]) -> int:

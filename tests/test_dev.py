@@ -277,6 +277,7 @@ def test_it_needs_the_standard_library_only() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a checkout that is not ours")
+@pytest.mark.sweep
 def test_an_ordinary_user_may_use_a_checkout_that_is_not_theirs(clone: Path) -> None:
     home = clone.parent / "home"
     home.mkdir()

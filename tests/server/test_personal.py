@@ -47,6 +47,7 @@ async def contacts(database: Database) -> int:
     return int(number)
 
 
+@pytest.mark.sweep
 async def test_a_shoppers_orders_are_exported_and_erased_but_for_parcels_on_their_way(
     database: Database, database_url: str, redis_url: str, sale: Sale
 ) -> None:
@@ -80,6 +81,8 @@ async def test_a_shoppers_orders_are_exported_and_erased_but_for_parcels_on_thei
 REFUSED = """
 import json, sys
 from typer.testing import CliRunner
+import pytest
+
 from server.cli import app
 print(json.dumps([CliRunner().invoke(app, words).exit_code for words in json.loads(sys.argv[1])]))
 """

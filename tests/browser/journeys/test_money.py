@@ -34,6 +34,7 @@ async def pay_own_order(page: Page) -> None:
     await expect(page.get_by_text("Paid. Thank you!")).to_be_visible(timeout=LONG_MS)
 
 
+@pytest.mark.sweep
 async def test_bought_with_a_gift_on_top_asked_back_and_given_back(
     open_page: Open, deployment: Deployment, pages: Watch
 ) -> None:
@@ -193,6 +194,7 @@ async def test_cancelled_before_it_was_paid_and_the_unit_is_back(
     await expect(other.locator(f"[data-sku={night.sku}]")).to_contain_text("1 left")
 
 
+@pytest.mark.sweep
 async def test_found_again_by_its_secret_link_and_the_person_erased(
     open_page: Open, deployment: Deployment, pages: Watch
 ) -> None:

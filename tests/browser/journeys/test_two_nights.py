@@ -72,6 +72,7 @@ async def kept(page: Page) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.sweep
 async def test_words_are_let_through_shown_read_and_listed_then_the_night_is_rehearsed(
     open_page: Open, deployment: Deployment, pages: Watch
 ) -> None:
