@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from stream_events.database import Database
 from tests.factories import Sale
 from tests.orders.payers import place, rows, run
