@@ -104,8 +104,7 @@ class Gateway:
             server_header=None,
             open_timeout=self._limits.first_message_s,
             close_timeout=CLOSE_S_MAX,
-            # The kernel finds dead peers (``_bound``) at no cost: a ping each, with its pong, took as much of the process
-            # as a tenth of all frames.
+            # The kernel finds dead peers (``_bound``) at no cost; a ping each, with its pong, is work that grows with viewers.
             ping_interval=None,
             max_size=MESSAGE_BYTES_MAX,
             max_queue=4,
