@@ -130,7 +130,8 @@ FIRST = {code: name for code, name, _ in reversed(DAMAGES)}
     ],
 )
 async def test_damage_is_reported(world: World, mended: None, code: str, damage: Damage) -> None:
-    # That the same world is sound without it was seen above.
+    before = await world.check()
+    assert codes(before) == set(), str(before)
     await damage(world)
     after = await world.check()
     assert code in codes(after), str(after)
