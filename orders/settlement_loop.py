@@ -30,6 +30,7 @@ from stream_events.loops import go_round
 
 log = structlog.get_logger(__name__)
 
+LANES: Final = 2
 FETCHES_MAX: Final = 32
 FETCHES_AT_ONCE_MAX: Final = 8
 IDLE_S: Final = 0.05
@@ -54,7 +55,7 @@ async def settle_events_once(
     *,
     pace: Pace | None = None,
     declines: CheckoutDeclines | None = None,
-    batch_max: int = BATCH_MAX,
+    batch_max: int = LANES * BATCH_MAX,
 ) -> int:
     """Settle the oldest stored events and return how many are done with.
 
@@ -65,7 +66,7 @@ async def settle_events_once(
         rows = (
             await sql.execute(
                 _PICK,
-                {"batch_max": min(batch_max, BATCH_MAX), "final_types": sorted(_FINAL_TYPES)},
+                {"batch_max": batch_max, "final_types": sorted(_FINAL_TYPES)},
             )
         ).all()
     if not rows:
@@ -77,14 +78,44 @@ async def settle_events_once(
         round_.attempts = {row.payment_intent_id: row.state for row in attempts}
         round_.paid = set(await sql.scalars(_PAID, wanted))
     fetched = await _fetch(stripe, pace, round_.to_fetch())
-    told = round_.told(fetched)
-    settled = 0
-    for start in range(0, len(told), BATCH_MAX):
-        outcomes = await settle_told(database, told[start : start + BATCH_MAX])
-        settled += len(outcomes)
+    settled = await _settle_in_lanes(database, round_.told(fetched))
     if declines is not None and (declined := round_.declined()):
         await declines.see(declined)
     return settled
+
+
+async def _settle_in_lanes(database: Database, told: Sequence[Told]) -> int:
+    """Settle what does not fit into one transaction in several at once: one computes while another writes.
+
+    What is told of one payment stays in its order, in one lane. Every lane ends before a failure is raised.
+    """
+    lanes = _lanes(told)
+    ends = await asyncio.gather(
+        *(_settle_lane(database, lane) for lane in lanes), return_exceptions=True
+    )
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+    return sum(end for end in ends if isinstance(end, int))
+
+
+async def _settle_lane(database: Database, told: Sequence[Told]) -> int:
+    settled = 0
+    for start in range(0, len(told), BATCH_MAX):
+        settled += len(await settle_told(database, told[start : start + BATCH_MAX]))
+    return settled
+
+
+def _lanes(told: Sequence[Told]) -> list[list[Told]]:
+    if len(told) <= BATCH_MAX:
+        return [list(told)]
+    lanes: list[list[Told]] = [[] for _ in range(LANES)]
+    of_payments: dict[str | None, list[Told]] = {}
+    for each in told:
+        payment = each.fact.payment_intent_id if each.fact else each.event_id
+        lane = of_payments.setdefault(payment, min(lanes, key=len))
+        lane.append(each)
+    return lanes
 
 
 async def run_settlement(

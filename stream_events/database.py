@@ -75,6 +75,8 @@ class Database:
             url.replace("postgresql://", "postgresql+asyncpg://", 1),
             pool_size=connections_max,
             max_overflow=0,
+            # The one that was used last knows its plans; taken in turn, all connections would plan everything anew.
+            pool_use_lifo=True,
             pool_timeout=5,
             # What a statement was given may be somebody's address: no error quotes it.
             hide_parameters=True,

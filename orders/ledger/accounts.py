@@ -5,6 +5,7 @@ leaves for ever and must never carry a person's name or address.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 STRIPE_CLEARING: Final = "stripe/clearing"
@@ -72,6 +73,12 @@ def parse(account: str) -> tuple[str, str]:
     """Return an account's kind and what follows: ``("farmer", "frm_1")``, ``("stripe", "fees")``; else raise."""
     if not isinstance(account, str):
         raise AccountError(f"{account!r} is no account.")
+    return _parse(account)
+
+
+@lru_cache(maxsize=4_096)
+def _parse(account: str) -> tuple[str, str]:
+    # A sale's entries name the same few accounts thousands of times.
     kind, _, rest = account.partition("/")
     if account in _FIXED or (kind in _OWNED and _is_id(rest)):
         return kind, rest

@@ -30,6 +30,7 @@ SALT_BYTES: Final = 32
 
 _HEADER: Final = "stream-events/1"
 _ESCAPED: Final = re.compile(r"(?:[A-Za-z0-9._~-]|%[0-9A-F]{2})+", re.ASCII)
+_PLAIN: Final = re.compile(rf"[A-Za-z0-9._~-]{{1,{NAME_BYTES_MAX}}}", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _INTEGER: Final = re.compile(r"-?[1-9][0-9]{0,15}", re.ASCII)
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
@@ -134,6 +135,8 @@ def _utf8(text: object, what: str) -> bytes:
 
 def _escape(name: object) -> str:
     """Return a name as ASCII: UTF-8, with each byte but ``A-Z a-z 0-9 - . _ ~`` as ``%`` and two digits."""
+    if isinstance(name, str) and _PLAIN.fullmatch(name):
+        return name
     raw = _utf8(name, "name")
     if len(raw) > NAME_BYTES_MAX:
         raise LeafError(f"A name is at most {NAME_BYTES_MAX} bytes.")

@@ -4,13 +4,13 @@ An outside fact (a capture, a refund, a fee) posts once, by its own id: the uniq
 not a check before it. Numbers and totals are the sealer's work, so that posting takes no hot lock.
 """
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -182,7 +182,7 @@ async def _insert_transactions(
             "sources": [posting.source_id for posting in postings],
             "orders": [posting.order_id for posting in postings],
             "currencies": [posting.currency for posting in postings],
-            "lines": [json.dumps([list(line) for line in posting.lines]) for posting in postings],
+            "lines": [msgspec.json.encode(posting.lines).decode() for posting in postings],
             "gifts": [posting.gifts for posting in postings],
             "standing": [posting.orders for posting in postings],
             "commitments": [_commitment(posting, salts) for posting in postings],

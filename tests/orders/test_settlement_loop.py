@@ -1,12 +1,15 @@
 """Stored webhooks reach the books: final words as they stand, all others only after asking Stripe."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
+import pytest
 import pytest_asyncio
 
+from orders import settlement_loop
 from orders.payments.stripe_gateway import StripeGateway
-from orders.settlement_loop import run_settlement, settle_events_once
+from orders.settlement import Outcome, Told, settle_told
+from orders.settlement_loop import LANES, run_settlement, settle_events_once
 from stream_events.database import Database
 from tests.factories import Sale
 from tests.orders.payers import (
@@ -164,6 +167,60 @@ async def test_several_at_once_settle_each_event_once(
     assert await rows(database, "SELECT kind, count(*) FROM ledger_transactions GROUP BY 1") == [
         ("capture", 6)
     ]
+
+
+async def test_a_backlog_is_settled_in_lanes_and_what_is_told_of_one_payment_stays_in_one(
+    database: Database, sale: Sale, silence: StripeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settlement_loop, "BATCH_MAX", 4)
+    taken: list[list[Told]] = []
+    at_once = running = 0
+
+    async def watched(database: Database, told: Sequence[Told]) -> list[Outcome]:
+        nonlocal at_once, running
+        taken.append(list(told))
+        running += 1
+        at_once = max(at_once, running)
+        try:
+            return await settle_told(database, told)
+        finally:
+            running -= 1
+
+    monkeypatch.setattr(settlement_loop, "settle_told", watched)
+    placed = [await place(database, sale) for _ in range(6)]
+    for each in placed * 2:
+        await store_event(database, "payment_intent.succeeded", snapshot_of(each.payment()))
+    assert await settle_events_once(database, silence) == 12
+    assert at_once == LANES
+    assert sorted(map(len, taken)) == [2, 2, 4, 4]
+    lanes = [taken[0] + taken[2], taken[1] + taken[3]]
+    payments = [{told.fact and told.fact.payment_intent_id for told in lane} for lane in lanes]
+    assert not payments[0] & payments[1]
+    assert await rows(database, "SELECT kind, count(*) FROM ledger_transactions GROUP BY 1") == [
+        ("capture", 6)
+    ]
+
+
+async def test_a_lane_that_fails_neither_hides_it_nor_stops_the_other(
+    database: Database, sale: Sale, silence: StripeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settlement_loop, "BATCH_MAX", 1)
+    placed = [await place(database, sale) for _ in range(2)]
+    for each in placed:
+        await store_event(database, "payment_intent.succeeded", snapshot_of(each.payment()))
+
+    async def broken(database: Database, told: Sequence[Told]) -> list[Outcome]:
+        if told[0].fact and told[0].fact.payment_intent_id == placed[0].payment_intent_id:
+            raise ConnectionError
+        return await settle_told(database, told)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(settlement_loop, "settle_told", broken)
+        with pytest.raises(ConnectionError):
+            await settle_events_once(database, silence)
+    assert [(await state_of(database, each))[0] for each in placed] == ["AWAITING_PAYMENT", "PAID"]
+    assert await settle_events_once(database, silence) == 1
+    assert (await state_of(database, placed[0]))[0] == "PAID"
 
 
 async def test_the_loop_settles_until_it_is_stopped(
