@@ -81,8 +81,8 @@ SWEEPS = {
     "turns are given, money is settled": Sweep(
         "worker",
         (
-            "uncommitted orders.payments.pacer:offer_once 1",
-            "committed orders.payments.pacer:offer_once 1",
+            "uncommitted orders.payments.pacer:offer_once",
+            "committed orders.payments.pacer:offer_once",
             "uncommitted orders.settlement:_settle_patiently",
             "committed orders.settlement:_settle_patiently",
             "after inventory.guard:commit_sold",
