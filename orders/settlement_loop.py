@@ -132,7 +132,8 @@ async def run_settlement(
         if not await database.look(_ANY):
             return IDLE_S
         settled = await settle_events_once(database, stripe, pace=pace, declines=declines)
-        return 0.0 if settled else IDLE_S
+        # A transaction costs much, and an event more in it little: what comes one by one is settled by the handful.
+        return 0.0 if settled >= BATCH_MAX else IDLE_S
 
     await go_round(settle_some, stop, failure="settlement_failed")
 
