@@ -173,29 +173,29 @@ async def test_a_backlog_is_settled_in_lanes_and_what_is_told_of_one_payment_sta
     database: Database, sale: Sale, silence: StripeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settlement_loop, "BATCH_MAX", 4)
-    taken: list[list[Told]] = []
-    at_once = running = 0
+    sizes: list[int] = []
+    running: list[set[str]] = []
+    most_at_once = 0
 
     async def watched(database: Database, told: Sequence[Told]) -> list[Outcome]:
-        nonlocal at_once, running
-        taken.append(list(told))
-        running += 1
-        at_once = max(at_once, running)
+        nonlocal most_at_once
+        payments = {each.fact.payment_intent_id or "" for each in told if each.fact}
+        assert not any(payments & others for others in running)
+        sizes.append(len(told))
+        running.append(payments)
+        most_at_once = max(most_at_once, len(running))
         try:
             return await settle_told(database, told)
         finally:
-            running -= 1
+            running.remove(payments)
 
     monkeypatch.setattr(settlement_loop, "settle_told", watched)
     placed = [await place(database, sale) for _ in range(6)]
-    for each in placed * 2:
+    for each in (*placed, *reversed(placed)):
         await store_event(database, "payment_intent.succeeded", snapshot_of(each.payment()))
     assert await settle_events_once(database, silence) == 12
-    assert at_once == LANES
-    assert sorted(map(len, taken)) == [2, 2, 4, 4]
-    lanes = [taken[0] + taken[2], taken[1] + taken[3]]
-    payments = [{told.fact and told.fact.payment_intent_id for told in lane} for lane in lanes]
-    assert not payments[0] & payments[1]
+    assert most_at_once == LANES
+    assert sorted(sizes) == [2, 2, 4, 4]
     assert await rows(database, "SELECT kind, count(*) FROM ledger_transactions GROUP BY 1") == [
         ("capture", 6)
     ]
