@@ -83,8 +83,6 @@ async def test_a_shoppers_orders_are_exported_and_erased_but_for_parcels_on_thei
 REFUSED = """
 import json, sys
 from typer.testing import CliRunner
-import pytest
-
 from server.cli import app
 print(json.dumps([CliRunner().invoke(app, words).exit_code for words in json.loads(sys.argv[1])]))
 """
