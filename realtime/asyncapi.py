@@ -60,7 +60,7 @@ _RECONNECT: Final = {
     "stale_after_ms": 2 * HEARTBEAT_S * 1000,
     "dead_after_ms": 3 * HEARTBEAT_S * 1000,
     "pause_ms_min": 500,
-    "pause_ms_max": 30_000,
+    "pause_ms_max": 20_000,
     "jitter": "full: a random pause between the least and a bound that doubles from 2 s with each failure",
 }
 _DESCRIPTION: Final = """
@@ -69,7 +69,7 @@ the newest (epoch, version) and drop all others. Never add up. A frame may come 
 
 First comes `hello`, then the newest frame of each topic that has one, then every change; what changes faster than a
 viewer reads is skipped. A `beat` comes every 5 s while the figures are known to be true now: after 10 s without a
-word mark them as old, after 15 s reconnect with full jitter between 0.5 s and a bound that doubles up to 30 s.
+word mark them as old, after 15 s reconnect with full jitter between 0.5 s and a bound that doubles up to 20 s.
 """
 
 

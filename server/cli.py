@@ -110,7 +110,7 @@ def api(fd: Annotated[int, typer.Option(help="The listening socket, inherited.")
             server.should_exit = True
 
         leaving = asyncio.create_task(leave())
-        settle_garbage()
+        settle_garbage(rush=True)
         await server.serve(sockets=[socket.socket(fileno=fd)])
         watch.cancel()
         leaving.cancel()
@@ -118,15 +118,17 @@ def api(fd: Annotated[int, typer.Option(help="The listening socket, inherited.")
     run(main())
 
 
-def settle_garbage() -> None:
-    """Take what lives as long as the process out of the collector's rounds, and have fewer rounds.
+def settle_garbage(*, rush: bool) -> None:
+    """Take what lives as long as the process out of the collector's rounds; before a rush, have fewer rounds.
 
     A rush keeps tens of thousands of young objects alive for milliseconds; the default thresholds made the
-    collector a fifth of what an order costs. Cycles are rare here: nearly everything dies by its count.
+    collector a fifth of what an order costs. There cycles are rare: nearly everything dies by its count. Each websocket
+    that ends leaves a cycle, though: a gateway under these thresholds kept all the viewers it ever had.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 50, 100)
+    if rush:
+        gc.set_threshold(10_000, 20, 10)
 
 
 @app.command(hidden=True)
@@ -140,7 +142,7 @@ def worker() -> None:
     async def main() -> None:
         stop = stop_on_signals()
         watch = asyncio.create_task(end_with_parent(stop))
-        settle_garbage()
+        settle_garbage(rush=True)
         await run_worker(settings, stop)
         stop.set()
         await watch
@@ -161,7 +163,7 @@ def gateway() -> None:
     async def main() -> None:
         stop = stop_on_signals()
         watch = asyncio.create_task(end_with_parent(stop))
-        settle_garbage()
+        settle_garbage(rush=False)
         await run_gateway(
             host=settings.host,
             port=settings.gateway_port,

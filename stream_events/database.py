@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
+from stream_events.known_types import Connection
 from stream_events.looks import PATIENCE_S, Looks
 
 # Ids compare bytewise everywhere, so that "sorted" means the same in Python and in SQL (the lock order needs it).
@@ -80,7 +81,10 @@ class Database:
             pool_timeout=5,
             # What a statement was given may be somebody's address: no error quotes it.
             hide_parameters=True,
-            connect_args={"server_settings": self._server_settings},
+            connect_args={
+                "server_settings": self._server_settings,
+                "connection_class": Connection,
+            },
             # The standard library's JSON was an eighth of what settling costs.
             json_serializer=lambda value: msgspec.json.encode(value).decode(),
             json_deserializer=msgspec.json.decode,
@@ -121,6 +125,7 @@ class Database:
             server_settings=self._server_settings,
             timeout=5,
             command_timeout=command_timeout_s,
+            connection_class=Connection,
         )
 
     async def close(self) -> None:

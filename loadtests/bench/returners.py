@@ -2,7 +2,7 @@
 
 ``python -m loadtests.bench.returners`` takes commands, a line of JSON each, on standard input and answers each with a
 line. A viewer does what ``static/live.js`` does: a ticket over HTTP, the socket, its first message with what it has; after
-every end a pause of 0.5 s to 2, 4, … 30 s by lot, growing with failures in a row until something is heard again. A mute
+every end a pause of 0.5 s to 2, 4, … 20 s by lot, growing with failures in a row until something is heard again. A mute
 one stops to read once it was greeted; its end it learns from the kernel alone, like a page whose tab is frozen.
 """
 
@@ -29,7 +29,7 @@ from loadtests.http import Address, Connection, Lost, encode_request
 NOWHERE: Final = Address("127.0.0.1", 0)
 PROTOCOL: Final = "stream-events.v1"
 RETRY_S_MIN: Final = 0.5
-RETRY_S_MAX: Final = 30.0
+RETRY_S_MAX: Final = 20.0
 DEAD_S: Final = 15.0
 TICKET_S_MAX: Final = 15.0
 MUTE_BUFFER_BYTES: Final = 4_096

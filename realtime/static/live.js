@@ -7,7 +7,7 @@ import { Refusal, call } from "./api.js";
 const STALE_MS = 10_000;
 const DEAD_MS = 15_000;
 const RETRY_MS_MIN = 500;
-const RETRY_MS_MAX = 30_000;
+const RETRY_MS_MAX = 20_000;
 const DAY_MS = 86_400_000;
 const UNAUTHORIZED = 4401;
 // So many failures make the longest pauses: for what only a person can mend.

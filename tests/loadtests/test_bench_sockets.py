@@ -26,7 +26,7 @@ def test_the_pauses_are_those_of_the_pages() -> None:
     assert int(numbers["DEAD_MS"]) == returners.DEAD_S * 1000
     assert "Math.min(RETRY_MS_MAX, 1000 * 2 ** Math.min(this.failures, 6))" in script
     assert "RETRY_MS_MIN + Math.random() * (most - RETRY_MS_MIN)" in script
-    assert [pause_s(failures, 1.0) for failures in (1, 2, 4, 5, 9)] == [2, 4, 16, 30, 30]
+    assert [pause_s(failures, 1.0) for failures in (1, 2, 4, 5, 9)] == [2, 4, 16, 20, 20]
     assert pause_s(9, 0.0) == 0.5
 
 

@@ -14,7 +14,7 @@
 const STALE_MS = 10_000;
 const DEAD_MS = 15_000;
 const RETRY_MS_MIN = 500;
-const RETRY_MS_MAX = 30_000;
+const RETRY_MS_MAX = 20_000;
 const SETTLE_MS = 250;
 const POLL_WAIT_S = 5; // As often as a beat comes, so that a poll too can tell when figures grow old.
 const FRUITLESS_MAX = 2;
