@@ -12,20 +12,21 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from stream_events.bulk import bulk
 from stream_events.errors import Problem, not_found
 from stream_events.ids import new_id
 
-_OPEN_MOVES = text("""
+_OPEN_MOVES = bulk("""
     SELECT m.source_id, m.stock_id, m.stream_id, m.quantity, m.shopper_id
     FROM stock_moves m
-    WHERE m.source_id = ANY(:source_ids) AND m.kind = ANY(:kinds)
+    WHERE m.source_id = ANY(CAST(:source_ids AS text[])) AND m.kind = ANY(CAST(:kinds AS text[]))
       AND NOT EXISTS (
         SELECT 1 FROM stock_moves later
-        WHERE later.source_id = m.source_id AND later.stock_id = m.stock_id AND later.kind = ANY(:closing))
+        WHERE later.source_id = m.source_id AND later.stock_id = m.stock_id AND later.kind = ANY(CAST(:closing AS text[])))
     ORDER BY m.stock_id, m.source_id
 """)
 # Units that were sold, as far as they are not back; ``times`` counts the moves that brought some back.
-_RESTOCKABLE = text("""
+_RESTOCKABLE = bulk("""
     SELECT m.source_id, m.stock_id, m.stream_id, m.shopper_id, s.sku,
            m.quantity - coalesce(back.units, 0) AS left, coalesce(back.times, 0) AS times
     FROM stock_moves m
@@ -38,13 +39,13 @@ _RESTOCKABLE = text("""
       AND m.quantity > coalesce(back.units, 0)
     ORDER BY m.stock_id, m.source_id
 """)
-_LOCK_UNITS = text("""
+_LOCK_UNITS = bulk("""
     SELECT 1 FROM shopper_units u
     JOIN unnest(CAST(:stock_ids AS bigint[]), CAST(:shopper_ids AS text[])) AS w (stock_id, shopper_id)
       USING (stock_id, shopper_id)
     ORDER BY u.stock_id, u.shopper_id FOR NO KEY UPDATE OF u
 """)
-_CHANGE_UNITS = text("""
+_CHANGE_UNITS = bulk("""
     UPDATE shopper_units u SET units = u.units + w.units
     FROM (
         SELECT stock_id, shopper_id, sum(units) AS units
@@ -58,7 +59,9 @@ _TAKE_UNITS = text("""
     UPDATE shopper_units SET units = units + :quantity
     WHERE stock_id = :stock_id AND shopper_id = :shopper_id AND units + :quantity <= limit_max
 """)
-_LOCK_STOCK = text("SELECT 1 FROM stock WHERE id = ANY(:stock_ids) ORDER BY id FOR NO KEY UPDATE")
+_LOCK_STOCK = bulk(
+    "SELECT 1 FROM stock WHERE id = ANY(CAST(:stock_ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE"
+)
 _CHANGE_STOCK = text("""
     UPDATE stock SET reserved = reserved + :reserved, sold = sold + :sold
     WHERE id = :stock_id AND reserved + sold + :reserved + :sold <= total
@@ -66,7 +69,7 @@ _CHANGE_STOCK = text("""
 _NUMBER = text("""
     UPDATE stream_gate SET rel_seq = rel_seq + :count WHERE stream_id = :stream_id RETURNING rel_seq
 """)
-_RECORD = text("""
+_RECORD = bulk("""
     INSERT INTO stock_moves (source_id, stock_id, kind, n, stream_id, quantity, rel_seq, shopper_id)
     SELECT * FROM unnest(
         CAST(:source_ids AS text[]), CAST(:stock_ids AS bigint[]), CAST(:kinds AS text[]),

@@ -7,7 +7,7 @@ contradict each other; what is granted becomes a refund in the same transaction 
 from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
-from sqlalchemy import func, select, update
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory.schemas import Sku
@@ -15,7 +15,7 @@ from inventory.tables import Stock
 from orders.lifecycle import OrderState
 from orders.locks import lock_orders
 from orders.order_links import is_own
-from orders.tables import Order, OrderLine, RefundRequest
+from orders.tables import OrderLine, RefundRequest
 from stream_events.access import Caller
 from stream_events.database import Database
 from stream_events.errors import Problem, not_found
@@ -146,7 +146,7 @@ async def withdraw(database: Database, order_id: str, caller: Caller) -> None:
         )
 
 
-async def own_order(sql: AsyncSession, order_id: str, caller: Caller) -> Order:
+async def own_order(sql: AsyncSession, order_id: str, caller: Caller) -> Row[Any]:
     """Return the caller's order, locked; raise 404 for any other."""
     found = await lock_orders(sql, [order_id])
     if not found or not is_own(found[0], caller):
@@ -154,7 +154,7 @@ async def own_order(sql: AsyncSession, order_id: str, caller: Caller) -> Order:
     return found[0]
 
 
-def require_refundable(order: Order) -> None:
+def require_refundable(order: Row[Any]) -> None:
     """Refuse an order of which no money can be given back now: 409, and why."""
     state = OrderState(order.state)
     if state in _REFUNDABLE:

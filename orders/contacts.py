@@ -4,7 +4,9 @@ Given after the units are held, so that nobody types an address for goods that a
 and the books never carry any of it, which is why deleting one row here is an erasure.
 """
 
-from sqlalchemy import delete
+from typing import Any
+
+from sqlalchemy import Row, delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,7 +15,7 @@ from orders.locks import lock_orders
 from orders.mail.outbox import hurry
 from orders.order_links import is_own
 from orders.schemas import ContactIn
-from orders.tables import Order, OrderContact
+from orders.tables import OrderContact
 from stream_events.access import Caller
 from stream_events.database import Database
 from stream_events.errors import Problem, not_found
@@ -54,7 +56,7 @@ async def erase_contact(database: Database, order_id: str, caller: Caller) -> No
         await sql.execute(delete(OrderContact).where(OrderContact.order_id == order_id))
 
 
-def require_spare_contact(order: Order) -> None:
+def require_spare_contact(order: Row[Any]) -> None:
     """Refuse (409 ``contact_in_use``) while a parcel needs the address: of goods that are paid and not yet sent."""
     unsent = order.fulfilment in (FulfilmentState.NONE, FulfilmentState.PACKED)
     paid = order.state in _SOLD or order.fulfilment == FulfilmentState.PACKED
@@ -66,7 +68,7 @@ def require_spare_contact(order: Order) -> None:
         )
 
 
-async def _own_order(sql: AsyncSession, order_id: str, caller: Caller) -> Order:
+async def _own_order(sql: AsyncSession, order_id: str, caller: Caller) -> Row[Any]:
     found = await lock_orders(sql, [order_id])
     if not found or not is_own(found[0], caller):
         raise not_found("order")

@@ -4,23 +4,22 @@ Keys sorted → orders by id → payments → shopper_units → stock by id → 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from orders.tables import Order
+from stream_events.bulk import bulk
 
 
-async def lock_orders(sql: AsyncSession, order_ids: Sequence[str]) -> list[Order]:
-    """Lock these orders in id order and return them as they are now; unknown ids are left out.
+async def lock_orders(sql: AsyncSession, order_ids: Sequence[str]) -> list[Row[Any]]:
+    """Lock these orders in id order and return their columns as they are now; unknown ids are left out.
 
     ``FOR NO KEY UPDATE`` because nobody changes their keys: rows that refer to them need not wait.
     """
-    found = await sql.execute(
-        select(Order)
-        .where(Order.id.in_(order_ids))
-        .order_by(Order.id)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
-    )
-    return list(found.scalars())
+    return list((await sql.execute(_LOCK, {"ids": order_ids})).all())
+
+
+_LOCK = bulk("""
+SELECT * FROM orders WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR NO KEY UPDATE
+""")

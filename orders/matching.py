@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.ledger import accounts, post
 from orders.ledger.post import Posting
+from stream_events.bulk import bulk
 from stream_events.split import WHOLE_BP, largest_remainder
 
 MATCHES_PER_CAMPAIGN_MAX: Final = 20
@@ -328,10 +329,10 @@ async def _save(sql: AsyncSession, pots: Sequence[Pot]) -> None:
     await sql.execute(_SAVE_POTS, spent)
 
 
-_ALL_POTS = text("""
+_ALL_POTS = bulk("""
 SELECT id FROM matches WHERE campaign_id = ANY(CAST(:campaigns AS text[])) ORDER BY id FOR NO KEY UPDATE
 """)
-_POTS = text("""
+_POTS = bulk("""
 SELECT m.id, m.campaign_id, m.stream_id, m.covers, m.skus, m.ratio_bp, m.pot_minor, m.spent_minor,
        m.per_giver_max_minor, m.position, m.starts_at, m.ends_at
 FROM matches m
@@ -341,7 +342,7 @@ WHERE m.campaign_id = ANY(CAST(:campaigns AS text[]))
 ORDER BY m.id
 FOR NO KEY UPDATE OF m
 """)
-_USES = text("""
+_USES = bulk("""
 SELECT match_id, order_id, shopper_id, base_minor, amount_minor, returned_minor FROM match_uses
 WHERE match_id = ANY(CAST(:matches AS text[])) AND order_id = ANY(CAST(:orders AS text[]))
 UNION ALL
@@ -349,7 +350,7 @@ SELECT match_id, order_id, shopper_id, base_minor, amount_minor, returned_minor 
 WHERE match_id = ANY(CAST(:bounded AS text[])) AND shopper_id = ANY(CAST(:shoppers AS text[]))
   AND NOT order_id = ANY(CAST(:orders AS text[]))
 """)
-_SAVE_USES = text("""
+_SAVE_USES = bulk("""
 INSERT INTO match_uses (match_id, order_id, shopper_id, base_minor, amount_minor, returned_minor)
 SELECT * FROM unnest(
     CAST(:matches AS text[]), CAST(:orders AS text[]), CAST(:shoppers AS text[]), CAST(:bases AS bigint[]),
@@ -357,7 +358,7 @@ SELECT * FROM unnest(
 )
 ON CONFLICT (match_id, order_id) DO UPDATE SET returned_minor = excluded.returned_minor
 """)
-_SAVE_POTS = text("""
+_SAVE_POTS = bulk("""
 UPDATE matches m SET spent_minor = u.spent
 FROM unnest(CAST(:ids AS text[]), CAST(:spent AS bigint[])) AS u (id, spent)
 WHERE m.id = u.id

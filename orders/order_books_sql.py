@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, select, text
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inventory import guard
@@ -22,7 +22,7 @@ from orders.matching import match_books
 from orders.order_books import OrderBooks
 from orders.order_parts import GiftLine, Parts, SoldLine
 from orders.order_rows import Attempt, DisputeRow, Posted, RefundRow
-from orders.tables import Order
+from stream_events.bulk import bulk
 from stream_events.split import ShareRule
 
 
@@ -44,11 +44,11 @@ async def load(sql: AsyncSession, order_ids: Sequence[str]) -> dict[str, OrderBo
 
 async def look(sql: AsyncSession, order_ids: Sequence[str]) -> dict[str, OrderBooks]:
     """Return the books of these orders to show them: nothing is locked, so nothing may be decided on them."""
-    found = await sql.scalars(select(Order).where(Order.id.in_(order_ids)))
+    found = await sql.execute(_LOOK, {"orders": order_ids})
     return await _read(sql, found.all())
 
 
-async def _read(sql: AsyncSession, orders: Sequence[Order]) -> dict[str, OrderBooks]:
+async def _read(sql: AsyncSession, orders: Sequence[Row[Any]]) -> dict[str, OrderBooks]:
     if not orders:
         return {}
     ids = {"orders": [order.id for order in orders]}
@@ -64,7 +64,7 @@ async def _read(sql: AsyncSession, orders: Sequence[Order]) -> dict[str, OrderBo
     }
 
 
-def _books(order: Order, stream: Row[Any], rows: Mapping[str, Sequence[Row[Any]]]) -> OrderBooks:
+def _books(order: Row[Any], stream: Row[Any], rows: Mapping[str, Sequence[Row[Any]]]) -> OrderBooks:
     return OrderBooks(
         order_id=order.id,
         stream_id=order.stream_id,
@@ -238,21 +238,22 @@ def _posted(row: Row[Any]) -> Posted:
     return Posted(row.kind, row.source_id, tuple((account, part) for account, part in row.entries))
 
 
-_ORDERS_OF = text("""
+_LOOK = bulk("SELECT * FROM orders WHERE id = ANY(CAST(:orders AS text[]))")
+_ORDERS_OF = bulk("""
 SELECT payment_intent_id, order_id FROM pay_attempts
 WHERE payment_intent_id = ANY(CAST(:payment_intents AS text[]))
 """)
-_STREAMS = text("""
+_STREAMS = bulk("""
 SELECT s.id, s.campaign_id, c.mode, c.gift_fee_payer
 FROM streams s JOIN campaigns c ON c.id = s.campaign_id
 WHERE s.id IN (SELECT stream_id FROM orders WHERE id = ANY(CAST(:orders AS text[])))
 """)
-_ATTEMPTS = text("""
+_ATTEMPTS = bulk("""
 SELECT order_id, n, state, payment_intent_id FROM pay_attempts
 WHERE order_id = ANY(CAST(:orders AS text[]))
 ORDER BY order_id, n
 """)
-_LINES = text("""
+_LINES = bulk("""
 SELECT l.order_id, s.sku, l.quantity, l.amount_minor, t.farmer_id, t.beneficiary_id,
        t.farmer_bp, t.beneficiary_bp, t.fees_bp, t.beneficiary_fixed_minor, t.farmer_fixed_minor,
        t.beneficiary_cap_minor, t.farmer_floor_minor, t.fee_payer
@@ -262,14 +263,14 @@ JOIN offer_terms t ON t.id = l.terms_id
 WHERE l.order_id = ANY(CAST(:orders AS text[]))
 ORDER BY l.order_id, s.sku
 """)
-_REFUNDS = text("""
+_REFUNDS = bulk("""
 SELECT order_id, id, payment_intent_id, amount_minor, reason, state, stripe_refund_id, lines, gift_minor, restock,
        requested_by
 FROM refunds
 WHERE order_id = ANY(CAST(:orders AS text[]))
 ORDER BY order_id, id
 """)
-_POSTED = text("""
+_POSTED = bulk("""
 SELECT t.order_id, t.kind, t.source_id,
        (SELECT jsonb_agg(jsonb_build_array(e.account, e.amount_minor) ORDER BY e.account)
         FROM ledger_entries e WHERE e.transaction_id = t.id) AS entries
@@ -277,12 +278,12 @@ FROM ledger_transactions t
 WHERE t.order_id = ANY(CAST(:orders AS text[]))
 ORDER BY t.order_id, t.posted_at, t.id
 """)
-_GIFTS = text("""
+_GIFTS = bulk("""
 SELECT order_id, kind, beneficiary_id, amount_minor FROM order_gifts
 WHERE order_id = ANY(CAST(:orders AS text[]))
 ORDER BY order_id, n
 """)
-_DISPUTES = text("""
+_DISPUTES = bulk("""
 SELECT order_id, id, payment_intent_id, amount_minor, state FROM disputes
 WHERE order_id = ANY(CAST(:orders AS text[]))
 ORDER BY order_id, id
@@ -295,7 +296,7 @@ _PARTS = {
     "disputes": _DISPUTES,
     "posted": _POSTED,
 }
-_SAVE_ORDERS = text("""
+_SAVE_ORDERS = bulk("""
 UPDATE orders o SET
     state = u.to_state,
     state_at = CASE WHEN u.to_state = u.from_state THEN o.state_at ELSE now() END,
@@ -309,7 +310,7 @@ FROM unnest(
 WHERE o.id = u.id AND o.state = u.from_state
 RETURNING o.id
 """)
-_SAVE_ATTEMPTS = text("""
+_SAVE_ATTEMPTS = bulk("""
 UPDATE pay_attempts a
 SET state = u.state, payment_intent_id = u.payment_intent_id, updated_at = now()
 FROM unnest(
@@ -318,7 +319,7 @@ FROM unnest(
 ) AS u (order_id, n, state, payment_intent_id)
 WHERE a.order_id = u.order_id AND a.n = u.n
 """)
-_SAVE_REFUNDS = text("""
+_SAVE_REFUNDS = bulk("""
 INSERT INTO refunds (id, order_id, payment_intent_id, amount_minor, reason, state, stripe_refund_id, lines, gift_minor,
     restock, requested_by)
 SELECT u.id, u.order_id, u.payment_intent_id, u.amount_minor, u.reason, u.state, u.stripe_refund_id,
@@ -332,7 +333,7 @@ FROM unnest(
     requested_by)
 ON CONFLICT (id) DO UPDATE SET state = excluded.state, stripe_refund_id = excluded.stripe_refund_id
 """)
-_SAVE_DISPUTES = text("""
+_SAVE_DISPUTES = bulk("""
 INSERT INTO disputes (id, order_id, payment_intent_id, amount_minor, state)
 SELECT * FROM unnest(
     CAST(:ids AS text[]), CAST(:orders AS text[]), CAST(:payment_intents AS text[]),

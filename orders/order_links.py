@@ -4,7 +4,9 @@ The link is the order's token behind a ``#``: browsers never send that part, so 
 opens one order for ever; whoever was sent it by mistake cannot be shut out but by rolling the signing secret.
 """
 
-from sqlalchemy import ColumnElement, false, select, true
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, false, select, true
 
 from orders.tables import Order
 from stream_events.access import Caller, Role, Signer, order_token
@@ -28,7 +30,7 @@ def own_orders(caller: Caller) -> ColumnElement[bool]:
     return true() if caller.role is Role.OPERATOR else false()
 
 
-def is_own(order: Order, caller: Caller) -> bool:
+def is_own(order: Order | Row[Any], caller: Caller) -> bool:
     """Return whether an order is this shopper's, or the one this link was made for."""
     if caller.role is Role.HOLDER:
         return order.id == caller.id

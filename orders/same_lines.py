@@ -3,14 +3,14 @@
 So nobody is blocked by oneself: whoever lost the answer, and the key with it, gets the order that stands.
 """
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.baskets import Basket, Quote
 from orders.placements import Placed
 from orders.writer_transaction import stored
+from stream_events.bulk import bulk
 
-_SAME = text("""
+_SAME = bulk("""
     SELECT o.id AS order_id, o.total_minor, o.currency, o.place, o.placed_at, o.shipping_minor,
            l.skus, l.quantities, l.amounts, l.taxes, g.kinds, g.beneficiaries, g.gifts_minor
     FROM orders o

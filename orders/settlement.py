@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,6 +23,7 @@ from orders.order_books import OrderBooks
 from orders.order_rows import Result, Ruling, StockMove, Unbelievable
 from orders.payments.facts import DisputeFact, PaymentFact, RefundFact
 from orders.rulings import Fact, apply, needs
+from stream_events.bulk import bulk
 from stream_events.database import Database
 
 log = structlog.get_logger(__name__)
@@ -290,13 +290,13 @@ async def _mark(
     )
 
 
-_LOCK_EVENTS = text("""
+_LOCK_EVENTS = bulk("""
 SELECT event_id FROM stripe_events
 WHERE event_id = ANY(CAST(:events AS text[])) AND state = 'NEW'
 ORDER BY event_id
 FOR UPDATE SKIP LOCKED
 """)
-_MARK_EVENTS = text("""
+_MARK_EVENTS = bulk("""
 UPDATE stripe_events e SET state = u.state, reason = u.reason, done_at = now()
 FROM unnest(CAST(:events AS text[]), CAST(:states AS text[]), CAST(:reasons AS text[]))
     AS u (event_id, state, reason)

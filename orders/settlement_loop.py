@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Row, text
+from sqlalchemy import Row
 
 from orders.payments.checkout_declines import DECLINED_TYPE, CheckoutDeclines
 from orders.payments.errors import PaymentError, Refused
@@ -25,6 +25,7 @@ from orders.payments.facts import (
 from orders.payments.pace import BreakerOpen, Busy, Pace
 from orders.payments.stripe_gateway import StripeGateway
 from orders.settlement import BATCH_MAX, Told, settle_told
+from stream_events.bulk import bulk
 from stream_events.database import Database
 from stream_events.loops import go_round
 
@@ -266,7 +267,7 @@ async def _fetch(
 _ANY = "SELECT FROM stripe_events WHERE state = 'NEW' LIMIT 1"
 # Oldest first, but words that can be taken as they stand go before those that Stripe must be asked about: while it
 # does not answer, the latter would pile up at the head and keep money out of the books.
-_PICK = text("""
+_PICK = bulk("""
 (
     SELECT event_id, payload FROM stripe_events
     WHERE state = 'NEW' AND NOT (type LIKE 'payment_intent.%' AND type <> ALL(CAST(:final_types AS text[])))
@@ -278,11 +279,11 @@ _PICK = text("""
 )
 LIMIT :batch_max
 """)
-_ATTEMPTS = text("""
+_ATTEMPTS = bulk("""
 SELECT payment_intent_id, state FROM pay_attempts
 WHERE payment_intent_id = ANY(CAST(:payment_intents AS text[]))
 """)
-_PAID = text("""
+_PAID = bulk("""
 SELECT source_id FROM ledger_transactions
 WHERE source_id = ANY(CAST(:payment_intents AS text[])) AND kind IN ('capture', 'donation', 'surplus')
 """)

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from realtime.boards import shop_url, timer_counts
 from realtime.farmers import StreamBooks
 from realtime.topics import States, rfc3339
+from stream_events.bulk import bulk
 from stream_events.split import ShareRule, one_unit
 
 MILESTONES_MAX: Final = 50
@@ -280,7 +281,7 @@ def _pot(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-_CARDS = text("""
+_CARDS = bulk("""
 SELECT o.stream_id, o.sku, o.opens_at, p.name, p.name_zh, p.unit, p.unit_zh,
        t.price_minor, t.farmer_bp, t.beneficiary_bp, t.fees_bp, t.beneficiary_fixed_minor, t.farmer_fixed_minor,
        t.beneficiary_cap_minor, t.farmer_floor_minor, t.farmer_id, t.beneficiary_id,
@@ -294,13 +295,13 @@ JOIN beneficiaries b ON b.id = t.beneficiary_id
 WHERE o.stream_id = ANY(CAST(:streams AS text[]))
 ORDER BY o.stream_id, o.sku
 """)
-_STEPS = text("""
+_STEPS = bulk("""
 SELECT stream_id, id, counts, threshold, title, title_zh, reached_at FROM milestones
 WHERE stream_id = ANY(CAST(:streams AS text[]))
 ORDER BY stream_id, counts, threshold, id
 """)
 # A match that is over is shown for another hour, so that a screen can say so; then it makes room.
-_POTS = text("""
+_POTS = bulk("""
 SELECT s.id AS for_stream, m.*
 FROM streams s
 CROSS JOIN LATERAL (
@@ -314,7 +315,7 @@ CROSS JOIN LATERAL (
 WHERE s.id = ANY(CAST(:streams AS text[]))
 ORDER BY s.id, m.position, m.id
 """)
-_REACH = text("""
+_REACH = bulk("""
 UPDATE milestones m SET reached_at = :at
 FROM (
     SELECT id FROM milestones WHERE id = ANY(CAST(:ids AS text[])) AND reached_at IS NULL

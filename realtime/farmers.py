@@ -18,6 +18,7 @@ from orders.ledger.accounts import farmer as farmer_account
 from orders.ledger.post import PAYOUT
 from orders.ledger.seal import SALE_SIGNS
 from realtime.topics import rfc3339
+from stream_events.bulk import bulk
 
 SEQS_PER_TICK_MAX: Final = 1_000
 LAST_MAX: Final = 20
@@ -215,7 +216,7 @@ def _state(book: Book, *, currency: str) -> dict[str, Any]:
 
 
 _HEADS = text("SELECT campaign_id, size FROM ledger_heads")
-_SALES = text("""
+_SALES = bulk("""
 SELECT c.mode, t.currency, t.kind, t.order_id, t.stream_id, t.posted_at, f.farmer_id, own.units, own.skus,
        -e.amount_minor AS income_minor
 FROM unnest(CAST(:campaigns AS text[]), CAST(:after AS bigint[]), CAST(:upto AS bigint[]))

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from realtime.board_states import COUNTED, Rows
 from realtime.topics import States, rfc3339
+from stream_events.bulk import bulk
 
 HOT_MAX: Final = 500
 SWEEP_MAX: Final = 200
@@ -125,7 +126,7 @@ _NEXT = text("""
 SELECT id FROM streams WHERE id > :after ORDER BY id LIMIT :sweep_max
 """)
 # Tonight is what came after the floor: the history has the tally at each number that was ever sealed.
-_STREAMS = text(f"""
+_STREAMS = bulk(f"""
 SELECT s.id, s.campaign_id, s.state, s.title, s.title_zh, s.goal_minor, s.opens_at, s.live_at, s.ended_at,
        c.currency, c.name AS campaign, c.name_zh AS campaign_zh, c.goal_minor AS campaign_goal_minor,
        t.seq, t.raised_minor, t.sales_minor, t.orders, t.units, t.gifts, t.gifts_minor, t.matched_minor,
@@ -154,13 +155,13 @@ LEFT JOIN tally_history h ON h.scope_id = s.id AND h.seq = b.floor_seq
 WHERE s.state <> 'draft'
 ORDER BY s.id
 """)
-_STOCK = text("""
+_STOCK = bulk("""
 SELECT id, stream_id, sku, total, reserved, sold FROM stock
 WHERE stream_id = ANY(CAST(:streams AS text[])) ORDER BY stream_id, id
 """)
 # The last units were taken by one of the newest orders, by a late sale or by a host who took units off: all are found
 # from the newest end of an index, a few rows away when an offer has just sold out.
-_SOLD_OUT = text("""
+_SOLD_OUT = bulk("""
 SELECT k.id, CASE WHEN s.live_at IS NOT NULL THEN CAST(1000 * extract(epoch FROM
            greatest(taken.at, adjusted.at) - greatest(s.live_at, o.opens_at, o.created_at)) AS bigint) END AS took_ms
 FROM stock k

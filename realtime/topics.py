@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from realtime.frames import Frame, state_frame
+from stream_events.bulk import bulk
 
 # By topic, what it says.
 States = dict[str, dict[str, Any]]
@@ -95,10 +96,10 @@ async def _rows(sql: AsyncSession, topics: Iterable[str]) -> list[Any]:
 
 
 _AGES = text("SELECT topic, epoch, version FROM topics")
-_ROWS = text(
+_ROWS = bulk(
     "SELECT topic, epoch, version, state, at FROM topics WHERE topic = ANY(CAST(:topics AS text[]))"
 )
-_WRITE = text("""
+_WRITE = bulk("""
 INSERT INTO topics AS t (topic, epoch, version, state, at)
 SELECT u.topic, CAST(:epoch AS bigint), u.version, CAST(u.state AS jsonb), CAST(:at AS timestamptz)
 FROM unnest(CAST(:topics AS text[]), CAST(:versions AS bigint[]), CAST(:states AS text[]))

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.ledger import accounts
 from orders.ledger.post import PLEDGE, Posting, post_many
+from stream_events.bulk import bulk
 from stream_events.split import WHOLE_BP
 
 PLEDGES_PER_CAMPAIGN_MAX: Final = 20
@@ -65,7 +66,7 @@ WHERE p.campaign_id = :campaign
 ORDER BY p.id
 FOR NO KEY UPDATE OF p
 """)
-_ADD = text("""
+_ADD = bulk("""
 UPDATE pledges p SET accrued_minor = p.accrued_minor + u.gained
 FROM unnest(CAST(:ids AS text[]), CAST(:gained AS bigint[])) AS u (id, gained)
 WHERE p.id = u.id

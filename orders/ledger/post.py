@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.ledger import accounts
 from orders.ledger.leaf import SALT_BYTES, commit
+from stream_events.bulk import bulk
 from stream_events.ids import new_id
 
 POSTINGS_MAX: Final = 8_192
@@ -198,15 +198,15 @@ def _commitment(posting: Posting, salts: Mapping[str, bytes]) -> str:
     return commit(salts[posting.order_id], posting.order_id)
 
 
-_INSERT_SALTS = text("""
+_INSERT_SALTS = bulk("""
 INSERT INTO order_salts (order_id, salt)
 SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:salts AS bytea[]))
 ON CONFLICT (order_id) DO NOTHING
 """)
-_READ_SALTS = text(
+_READ_SALTS = bulk(
     "SELECT order_id, salt FROM order_salts WHERE order_id = ANY(CAST(:ids AS text[]))"
 )
-_INSERT_TRANSACTIONS = text("""
+_INSERT_TRANSACTIONS = bulk("""
 INSERT INTO ledger_transactions
     (id, campaign_id, stream_id, kind, source_id, order_id, currency, lines, gifts, orders, commitment)
 SELECT u.id, u.campaign_id, u.stream_id, u.kind, u.source_id, u.order_id, u.currency, CAST(u.lines AS jsonb), u.gifts,
@@ -219,11 +219,11 @@ FROM unnest(
 ON CONFLICT (source_id, kind) DO NOTHING
 RETURNING id
 """)
-_INSERT_ENTRIES = text("""
+_INSERT_ENTRIES = bulk("""
 INSERT INTO ledger_entries (transaction_id, account, amount_minor)
 SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:accounts AS text[]), CAST(:amounts AS bigint[]))
 """)
-_INSERT_UNSEALED = text("""
+_INSERT_UNSEALED = bulk("""
 INSERT INTO ledger_unsealed (transaction_id, campaign_id)
 SELECT id, campaign_id FROM ledger_transactions WHERE id = ANY(CAST(:ids AS text[]))
 """)

@@ -20,6 +20,7 @@ from orders.ledger.accounts import STRIPE_CLEARING, is_beneficiary
 from orders.ledger.accrual import accrue
 from orders.ledger.leaf import Leaf, LeafKind, digest_source, encode
 from orders.ledger.tree import leaf_hash
+from stream_events.bulk import bulk
 
 # What one tick seals of a campaign, and how many campaigns one tick visits; the rest comes a tick later.
 BATCH_MAX: Final = 2_048
@@ -212,10 +213,10 @@ CROSS JOIN LATERAL (
 ORDER BY t.posted_at, t.id
 """
 _UNSEALED = text(_WAITING.format(which="u.campaign_id = :campaign"))
-_UNSEALED_BY_SOURCE = text(
+_UNSEALED_BY_SOURCE = bulk(
     _WAITING.format(which="t.kind = 'pledge' AND t.source_id = ANY(CAST(:sources AS text[]))")
 )
-_INSERT_SEALS = text("""
+_INSERT_SEALS = bulk("""
 INSERT INTO seals (campaign_id, seq, transaction_id, leaf_hash)
 SELECT :campaign, u.* FROM unnest(CAST(:seqs AS bigint[]), CAST(:ids AS text[]), CAST(:hashes AS bytea[])) AS u
 """)
@@ -225,7 +226,7 @@ _DELETE_UNSEALED = text(
 _MOVE_HEAD = text("UPDATE ledger_heads SET size = :size WHERE campaign_id = :campaign")
 # The columns of a tally, which history keeps as they are and a tick adds to.
 _SUMS: Final = ", ".join(_Change._fields)
-_ADD_TO_TALLIES = text(f"""
+_ADD_TO_TALLIES = bulk(f"""
 WITH now_is AS (
     INSERT INTO tallies AS t (scope_id, campaign_id, seq, {_SUMS})
     SELECT u.scope_id, :campaign, u.seq, {", ".join(f"u.{name}" for name in _Change._fields)}

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.ledger import post
+from stream_events.bulk import bulk
 from stream_events.database import Database
 
 MailKind = Literal["paid", "sold_nothing", "refunded", "cancelled", "refund_declined"]
@@ -67,7 +68,7 @@ async def hurry(sql: AsyncSession, order_id: str) -> None:
     await sql.execute(_HURRY, {"order": order_id})
 
 
-_ENQUEUE_CANCELLED = text("""
+_ENQUEUE_CANCELLED = bulk("""
 INSERT INTO mail_outbox (order_id, kind, source_id)
 SELECT o.id, 'cancelled', o.id FROM orders o
 WHERE o.id = ANY(CAST(:ids AS text[])) AND o.state = 'CANCELLED'
@@ -81,7 +82,7 @@ WHERE h.size > coalesce(p.seq, 0)
 ORDER BY h.campaign_id
 LIMIT :campaigns_max
 """)
-_QUEUE = text("""
+_QUEUE = bulk("""
 INSERT INTO mail_outbox (order_id, kind, source_id)
 SELECT t.order_id, m.mail, t.source_id
 FROM seals s

@@ -19,6 +19,7 @@ from orders.mail.matters import matter_of
 from orders.mail.outbox import queue_declined_once, queue_sealed_once
 from orders.mail.smtp import Addressed, Fate, SmtpRoute, is_address, message_id, send_all
 from stream_events.access import Signer
+from stream_events.bulk import bulk
 from stream_events.database import SNAPSHOT, Database
 from stream_events.ids import new_id
 from stream_events.links import Links
@@ -199,16 +200,16 @@ ORDER BY m.due_at, m.id
 LIMIT :mails_max
 FOR NO KEY UPDATE OF m SKIP LOCKED
 """)
-_TRY = text("""
+_TRY = bulk("""
 UPDATE mail_outbox m SET tries = m.tries + 1, due_at = now() + make_interval(secs => u.wait_s)
 FROM unnest(CAST(:ids AS bigint[]), CAST(:waits AS int[])) AS u (id, wait_s)
 WHERE m.id = u.id
 """)
-_SENT = text("""
+_SENT = bulk("""
 UPDATE mail_outbox SET state = 'SENT', sent_at = now(), reason = NULL
 WHERE id = ANY(CAST(:ids AS bigint[])) AND state = 'DUE'
 """)
-_DROP = text("""
+_DROP = bulk("""
 UPDATE mail_outbox SET state = 'DROPPED', reason = :why
 WHERE id = ANY(CAST(:ids AS bigint[])) AND state = 'DUE'
 """)

@@ -22,6 +22,7 @@ from realtime.alerts.waiting import (
     fit,
     read_waiting,
 )
+from stream_events.bulk import bulk
 from stream_events.ids import new_id
 
 # An overlay may say late that it shows an alert: so long after its end it is still believed.
@@ -163,7 +164,7 @@ def _airing(scope: Scope, group: AlertGroup, rows: Sequence[Any], at: datetime) 
     )
 
 
-_TAKE = text("""
+_TAKE = bulk("""
 UPDATE alert_turns SET state = 'TAKEN', airing_id = :airing
 WHERE alert_id = ANY(CAST(:ids AS bigint[])) AND group_name = :group AND state = 'WAITING'
 """)

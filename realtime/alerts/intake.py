@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.ledger.accounts import PLATFORM_SHIPPING, STRIPE_CLEARING
 from orders.ledger.post import CAPTURE, DONATION
+from stream_events.bulk import bulk
 
 SEQS_PER_TICK_MAX: Final = 1_000
 CAMPAIGNS_PER_TICK_MAX: Final = 4
@@ -79,7 +80,7 @@ ORDER BY random() LIMIT :campaigns_max
 """)
 # An order may be posted in two parts, its goods and its gift: they are one alert, even if sealed apart. Shipping is
 # the carrier's and stands in no alert.
-_INSERT_ALERTS = text("""
+_INSERT_ALERTS = bulk("""
 WITH paid AS (
     SELECT t.order_id, t.stream_id, t.currency, min(t.posted_at) AS paid_at, min(s.seq) AS seq,
            bool_or(t.kind = :capture) AS goods,
@@ -119,7 +120,7 @@ ON CONFLICT (order_id) DO UPDATE SET
 RETURNING id, stream_id
 """)
 # Where the words are still under review, the alert waits for the verdict and not for its turn.
-_INSERT_TURNS = text("""
+_INSERT_TURNS = bulk("""
 INSERT INTO alert_turns
     (alert_id, group_name, stream_id, sku, large, said, lane, state, paid_at, since)
 SELECT a.id, g.name, a.stream_id, coalesce(a.sku, ''), b.large, b.said,
@@ -139,18 +140,18 @@ CROSS JOIN LATERAL (
 WHERE a.id = ANY(CAST(:ids AS bigint[]))
 ON CONFLICT DO NOTHING
 """)
-_WAKE = text(
+_WAKE = bulk(
     "UPDATE alert_groups SET busy = true WHERE stream_id = ANY(CAST(:streams AS text[])) AND NOT busy"
 )
-_MOVE_MARKS = text("""
+_MOVE_MARKS = bulk("""
 UPDATE alert_marks m SET seq = u.seq
 FROM unnest(CAST(:campaigns AS text[]), CAST(:upto AS bigint[])) AS u (campaign_id, seq)
 WHERE m.campaign_id = u.campaign_id
 """)
-_INSERT_DESKS = text(
+_INSERT_DESKS = bulk(
     "INSERT INTO alert_desks (stream_id) SELECT unnest(CAST(:streams AS text[])) ON CONFLICT DO NOTHING"
 )
-_INSERT_MAIN = text("""
+_INSERT_MAIN = bulk("""
 INSERT INTO alert_groups (stream_id, name)
 SELECT unnest(CAST(:streams AS text[])), :main ON CONFLICT DO NOTHING
 """)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from realtime.alerts.tables import AlertDesk, AlertGroup
 from realtime.frames import Frame
 from realtime.topics import read_states, rfc3339, write_states
+from stream_events.bulk import bulk
 
 
 def topic_of(stream_id: str, group: str) -> str:
@@ -90,7 +91,7 @@ def _on_air(row: Any) -> dict[str, Any]:
 
 
 # What is over is on no screen any more, even while an overlay may still say that it showed it.
-_ON_AIR: Final = text("""
+_ON_AIR: Final = bulk("""
 SELECT r.*, r.count AS many, a.words, m.name, m.message, m.dedication
 FROM airings r
 LEFT JOIN alerts a ON a.id = r.alert_id AND r.worded

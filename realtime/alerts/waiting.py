@@ -22,6 +22,7 @@ from realtime.alerts.choosing import (
     Waiting,
     ruling,
 )
+from stream_events.bulk import bulk
 from stream_events.database import Database
 
 REVIEWS_PER_TICK_MAX: Final = 1_000
@@ -197,7 +198,7 @@ _TURNS = text(f"""
 SELECT count(*) FROM alert_turns
 WHERE {_OF_GROUP} AND state = 'WAITING' AND lane = 'turn' AND {_IN_TIME}
 """)
-_DROP_ORDINARY = text(f"""
+_DROP_ORDINARY = bulk(f"""
 UPDATE alert_turns t SET state = 'DROPPED', reason = 'overflow'
 FROM (
     SELECT alert_id FROM alert_turns
@@ -251,7 +252,7 @@ LEFT JOIN orders o ON o.id = a.order_id
 LEFT JOIN order_messages m ON m.order_id = a.order_id
 ORDER BY t.since, t.alert_id
 """)
-_MOVE = text("""
+_MOVE = bulk("""
 UPDATE alert_turns t SET
     state = u.state, said = u.said, since = u.since, reason = u.reason,
     lane = CASE WHEN u.said OR t.large THEN 'turn' ELSE 'ordinary' END

@@ -8,15 +8,15 @@ nothing goes on screen past the rules of this moment.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.locks import lock_orders
 from orders.messages import HIDDEN, PASSED, SHOWN
-from orders.tables import Order, OrderMessage
+from orders.tables import OrderMessage
 from realtime.moderation.rules import Flagged, Words, flagged, lock_rules, read_rules, terms_of
 from realtime.moderation.rulings import Case, Decision, Mode, Refused, rule
 from realtime.moderation.tables import ModerationRules, NameRoll, Review, ReviewDecision
@@ -47,7 +47,7 @@ class Outcome(NamedTuple):
 class _Text:
     """A text in the queue, with all that its fate depends on."""
 
-    order: Order
+    order: Row[Any]
     message: OrderMessage
     review: Review
     revision: int
@@ -97,7 +97,7 @@ async def decide(
 
 
 async def _texts(
-    sql: AsyncSession, stream_id: str, orders: Mapping[str, Order]
+    sql: AsyncSession, stream_id: str, orders: Mapping[str, Row[Any]]
 ) -> dict[str, _Text]:
     rows = await sql.execute(
         select(OrderMessage, Review)
@@ -147,7 +147,7 @@ async def _decide_one(
     return Outcome(wish.order_id, ruling.display, found.revision)
 
 
-def is_standing(order: Order) -> bool:
+def is_standing(order: Row[Any]) -> bool:
     """Whether money was received for an order and some of it is still here."""
     kept = order.received_minor - order.refunded_minor - order.disputed_minor
     return order.state in _MONEY_HERE and kept > 0
@@ -196,7 +196,7 @@ async def _move(sql: AsyncSession, caller: Caller, wish: Wish, found: _Text, dis
         review.mark = "unread"
 
 
-async def _number(sql: AsyncSession, rules: ModerationRules, order: Order) -> None:
+async def _number(sql: AsyncSession, rules: ModerationRules, order: Row[Any]) -> None:
     """Give a giver a number among those thanked, once a stream; the rules' lock keeps numbers without gaps."""
     numbered = await sql.execute(
         insert(NameRoll)
