@@ -290,11 +290,12 @@ async def _mark(
     )
 
 
+# By their keys, one by one: the index of what is new would be as long as the backlog.
 _LOCK_EVENTS = bulk("""
-SELECT event_id FROM stripe_events
-WHERE event_id = ANY(CAST(:events AS text[])) AND state = 'NEW'
-ORDER BY event_id
-FOR UPDATE SKIP LOCKED
+SELECT e.event_id FROM unnest(CAST(:events AS text[])) AS u (id) JOIN stripe_events e ON e.event_id = u.id
+WHERE e.state = 'NEW'
+ORDER BY e.event_id
+FOR UPDATE OF e SKIP LOCKED
 """)
 _MARK_EVENTS = bulk("""
 UPDATE stripe_events e SET state = u.state, reason = u.reason, done_at = now()

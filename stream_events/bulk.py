@@ -13,6 +13,7 @@ from sqlalchemy import Dialect, String, TextClause, bindparam, text
 from sqlalchemy.types import TypeDecorator
 
 _ARRAYS: Final = re.compile(r"CAST\(:(\w+) AS \w+\[\]\)")
+_COMPARED: Final = re.compile(r"\b(ANY|ALL)\((CAST\(:\w+ AS (\w+\[\])\))\)")
 
 
 def bulk(sql: str) -> TextClause:
@@ -22,7 +23,9 @@ def bulk(sql: str) -> TextClause:
     of each, and so reads the rows by their keys.
     """
     names = dict.fromkeys(_ARRAYS.findall(sql))
-    return text(sql).bindparams(*(bindparam(name, type_=_ArrayText()) for name in names))
+    # As a subquery the text is read once; where rows are compared with it, it would be read anew for each.
+    once = _COMPARED.sub(r"\1((SELECT \2)::\3)", sql)
+    return text(once).bindparams(*(bindparam(name, type_=_ArrayText()) for name in names))
 
 
 class _ArrayText(TypeDecorator[Sequence[Any]]):

@@ -16,6 +16,7 @@ from realtime.alerts.choosing import Next, Rules, Waiting, choose, overflow
 from realtime.alerts.tables import Airing, AlertGroup
 from realtime.alerts.waiting import (
     BURST_MAX,
+    IN_TIME,
     Scope,
     candidates,
     drop_overflow,
@@ -168,15 +169,10 @@ _TAKE = bulk("""
 UPDATE alert_turns SET state = 'TAKEN', airing_id = :airing
 WHERE alert_id = ANY(CAST(:ids AS bigint[])) AND group_name = :group AND state = 'WAITING'
 """)
-_BACK = text("""
+_BACK = text(f"""
 UPDATE alert_turns SET
     airing_id = NULL,
-    state = CASE WHEN b.in_time THEN 'WAITING' ELSE 'DROPPED' END,
-    reason = CASE WHEN b.in_time THEN NULL ELSE 'unseen' END
-FROM (
-    SELECT alert_id AS id, since > CASE WHEN said THEN CAST(:said_in_time AS timestamptz)
-                                        ELSE CAST(:in_time AS timestamptz) END AS in_time
-    FROM alert_turns WHERE airing_id = :airing
-) b
-WHERE airing_id = :airing AND alert_id = b.id AND group_name = :group
+    state = CASE WHEN {IN_TIME} THEN 'WAITING' ELSE 'DROPPED' END,
+    reason = CASE WHEN {IN_TIME} THEN NULL ELSE 'unseen' END
+WHERE airing_id = :airing AND group_name = :group
 """)

@@ -142,7 +142,7 @@ async def _move(sql: _Sql, scope: Scope, moved: Sequence[tuple[int, Ruling]]) ->
 
 
 _OF_GROUP: Final = "stream_id = :stream AND group_name = :group"
-_IN_TIME: Final = """since > CASE WHEN said THEN CAST(:said_in_time AS timestamptz)
+IN_TIME: Final = """since > CASE WHEN said THEN CAST(:said_in_time AS timestamptz)
     ELSE CAST(:in_time AS timestamptz) END"""
 _REVIEWED: Final = "(" + ", ".join(f"'{display}'" for display in sorted(UNDER_REVIEW)) + ")"
 
@@ -181,7 +181,7 @@ FROM (
      ORDER BY since LIMIT :rows)
     UNION ALL
     (SELECT alert_id FROM alert_turns
-     WHERE {_OF_GROUP} AND state = 'WAITING' AND lane = 'turn' AND NOT ({_IN_TIME})
+     WHERE {_OF_GROUP} AND state = 'WAITING' AND lane = 'turn' AND NOT ({IN_TIME})
      ORDER BY since LIMIT :rows)
 ) late
 WHERE t.alert_id = late.alert_id AND t.group_name = :group
@@ -196,7 +196,7 @@ GROUP BY sku
 """)
 _TURNS = text(f"""
 SELECT count(*) FROM alert_turns
-WHERE {_OF_GROUP} AND state = 'WAITING' AND lane = 'turn' AND {_IN_TIME}
+WHERE {_OF_GROUP} AND state = 'WAITING' AND lane = 'turn' AND {IN_TIME}
 """)
 _DROP_ORDINARY = bulk(f"""
 UPDATE alert_turns t SET state = 'DROPPED', reason = 'overflow'
@@ -243,7 +243,7 @@ SELECT t.alert_id, t.large, t.said, t.paid_at, t.sku, a.kind, a.units, a.currenc
                 AND o.refunded_minor + o.disputed_minor >= o.received_minor), false) AS refunded
 FROM (
     SELECT alert_id, large, said, paid_at, since, sku FROM alert_turns
-    WHERE {_OF_GROUP} AND state = 'WAITING' AND lane = :lane AND {_IN_TIME}
+    WHERE {_OF_GROUP} AND state = 'WAITING' AND lane = :lane AND {IN_TIME}
       AND (CAST(:sku AS text) IS NULL OR sku = :sku)
     ORDER BY since, alert_id LIMIT :rows
 ) t
