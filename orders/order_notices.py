@@ -4,65 +4,42 @@ Derived from the books, never stored: late money that bought the units after all
 a refund on its way or failed.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
-from typing import Final, NamedTuple
-
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from orders.lifecycle import OrderState
 from orders.order_rows import DUPLICATE, LATE_NO_STOCK
 from orders.schemas import Notice
-from orders.tables import Dispute, Order, OrderTransition, Refund
 
 _UNDER_WAY: Final = frozenset({"CREATING", "PENDING"})
-_GIVEN_UP: Final = (OrderState.EXPIRED, OrderState.CANCELLED)
+
+# Each refund as its amount_minor, state and reason.
+Refunds = Sequence[Mapping[str, Any]]
 
 
-class MoneyTold(NamedTuple):
-    """What is on its way back, and what to tell."""
-
-    refund_pending_minor: int
-    notice: Notice | None
+def pending_minor(refunds: Refunds) -> int:
+    """Return what is on its way back."""
+    return sum(refund["amount_minor"] for refund in refunds if refund["state"] in _UNDER_WAY)
 
 
-async def read_money(sql: AsyncSession, orders: Sequence[Order]) -> dict[str, MoneyTold]:
-    """Return what to tell of each order; unpaid ones cost no look."""
-    paid = [order.id for order in orders if order.received_minor]
-    refunds: dict[str, list[Refund]] = defaultdict(list)
-    late: set[str] = set()
-    lost: set[str] = set()
-    if paid:
-        for refund in await sql.scalars(select(Refund).where(Refund.order_id.in_(paid))):
-            refunds[refund.order_id].append(refund)
-        left = select(OrderTransition.order_id).where(
-            OrderTransition.order_id.in_(paid), OrderTransition.from_state.in_(_GIVEN_UP)
-        )
-        late = set(await sql.scalars(left))
-        ended = select(Dispute.order_id).where(Dispute.order_id.in_(paid), Dispute.state == "LOST")
-        lost = set(await sql.scalars(ended))
-    return {
-        order.id: MoneyTold(
-            sum(row.amount_minor for row in refunds[order.id] if row.state in _UNDER_WAY),
-            _notice(order, refunds[order.id], late=order.id in late, lost=order.id in lost),
-        )
-        for order in orders
-    }
+def notice_of(
+    state: OrderState, kind: str, refunds: Refunds, *, late: bool, lost: bool
+) -> Notice | None:
+    """Return what to tell of an order, if anything.
 
-
-def _notice(order: Order, refunds: Sequence[Refund], *, late: bool, lost: bool) -> Notice | None:
-    reasons = {row.reason for row in refunds if row.state != "FAILED"}
-    if order.state == OrderState.REFUND_FAILED:
+    It was ``late`` if it was paid after it had been given up, and money was ``lost`` if the payer's bank kept it.
+    """
+    reasons = {refund["reason"] for refund in refunds if refund["state"] != "FAILED"}
+    if state is OrderState.REFUND_FAILED:
         return "refund_failed"
     if LATE_NO_STOCK in reasons:
         return "late_refund"
-    if order.state == OrderState.REFUND_PENDING:
+    if state is OrderState.REFUND_PENDING:
         return "refund_pending"
     if lost:
         return "dispute_lost"
     if DUPLICATE in reasons:
         return "duplicate_refund"
-    if late and order.state == OrderState.PAID:
-        return "late_paid" if order.kind == "gift" else "late_paid_resold"
+    if late and state is OrderState.PAID:
+        return "late_paid" if kind == "gift" else "late_paid_resold"
     return None

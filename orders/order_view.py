@@ -1,30 +1,26 @@
-"""An order as it is shown to those who may see it: read in few statements, because a whole crowd polls it.
+"""An order as it is shown to those who may see it: read in one statement, because a whole crowd polls it.
 
 Nothing here decides anything, and nothing here reads a shopper's personal data, only whether it was given.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, func, literal, select, text, union_all
+import msgspec
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from inventory.tables import OfferTerms, Stock
 from inventory.tax import tax_part
 from orders.lifecycle import FulfilmentState, OrderState
 from orders.messages import to_giver
-from orders.order_notices import read_money
-from orders.payments.attempts import standing, tries_left
-from orders.schemas import GiftLineOut, LineOut, Money, OrderOut
-from orders.tables import Order, OrderContact, OrderGift, OrderLine, OrderMessage, PayAttempt
-from stream_events.tables import Beneficiary, Campaign, Stream
+from orders.order_notices import notice_of, pending_minor
+from orders.payments.attempts import Tried, standing, tries_left
+from orders.schemas import LineOut, Money, OrderOut
+from orders.tables import Order
+from stream_events.bulk import bulk
 
 # A card may still be tried, or will be when it is the shopper's turn.
 _PAYABLE = frozenset({OrderState.RESERVED, OrderState.AWAITING_PAYMENT, OrderState.PROCESSING})
-# Counted on the small partial index of the queue; the pacer takes them in this very order.
-_AHEAD = text("SELECT count(*) FROM orders WHERE state = 'RESERVED' AND id < :id")
-_CONTACT: Final = "CONTACT"
 
 
 async def show_orders(
@@ -34,58 +30,49 @@ async def show_orders(
     if not orders:
         return []
     ids = [order.id for order in orders]
-    lines = _by_order(await sql.execute(_lines_of(ids)))
-    gifts = await _gifts_of(sql, orders, lines)
-    attempts = _by_order((await sql.scalars(_attempts_of(ids))).all())
-    said = _by_order(await sql.execute(_said_of(ids)))
-    terms = {row.id: row for row in await sql.execute(_terms_of(orders))}
-    money = await read_money(sql, orders)
-    shown = []
-    for order in orders:
-        state, tried = OrderState(order.state), attempts[order.id]
-        payment = standing(state, tried)
-        if payment is not None and not secrets:
-            payment.client_secret = None
-        ahead = None
-        if state is OrderState.RESERVED:
-            ahead = (await sql.execute(_AHEAD, {"id": order.id})).scalar_one()
-        words = {row.word for row in said[order.id]}
-        asked = terms[order.stream_id]
-        shown.append(
-            OrderOut.model_validate(
-                {
-                    **{field: getattr(order, field) for field in _PLAIN},
-                    **money[order.id]._asdict(),
-                    "state": state,
-                    "fulfilment": FulfilmentState(order.fulfilment),
-                    "lines": [_line(row) for row in lines[order.id]],
-                    "gifts": [_gift(row) for row in gifts[order.id]],
-                    "total": Money(amount_minor=order.total_minor, currency=order.currency),
-                    "ahead": ahead,
-                    "minutes": None if ahead is None else _minutes(ahead, rate_per_s),
-                    "attempts_left": tries_left(tried) if state in _PAYABLE else 0,
-                    "contact_given": _CONTACT in words,
-                    "display": next(map(to_giver, words - {_CONTACT}), None),
-                    "payment": payment,
-                    "seller": asked.seller,
-                    "refund_terms": asked.refund_terms,
-                    "refund_terms_zh": asked.refund_terms_zh,
-                    "server_time": asked.now,
-                }
-            )
-        )
-    return shown
+    found = {row.id: row for row in await sql.execute(_VIEW, {"ids": ids})}
+    return [_shown(found[order_id], rate_per_s, secrets=secrets) for order_id in ids]
+
+
+def _shown(row: Row[Any], rate_per_s: int, *, secrets: bool) -> OrderOut:
+    state = OrderState(row.state)
+    tried = msgspec.convert(row.attempts, list[Tried])
+    payment = standing(state, tried)
+    if payment is not None and not secrets:
+        payment.client_secret = None
+    return OrderOut.model_validate(
+        {
+            **{field: getattr(row, field) for field in _PLAIN},
+            "state": state,
+            "fulfilment": FulfilmentState(row.fulfilment),
+            "lines": [_line(line) for line in row.lines],
+            "total": Money(amount_minor=row.total_minor, currency=row.currency),
+            "refund_pending_minor": pending_minor(row.refunds),
+            "notice": notice_of(state, row.kind, row.refunds, late=row.late, lost=row.lost),
+            "minutes": None if row.ahead is None else _minutes(row.ahead, rate_per_s),
+            "attempts_left": tries_left(tried) if state in _PAYABLE else 0,
+            "display": None if row.display is None else to_giver(row.display),
+            "payment": payment,
+        }
+    )
 
 
 _PLAIN: Final = (
     "id",
     "stream_id",
     "kind",
+    "gifts",
     "shipping_minor",
     "refunded_minor",
     "place",
     "placed_at",
+    "ahead",
     "pay_by",
+    "contact_given",
+    "seller",
+    "refund_terms",
+    "refund_terms_zh",
+    "server_time",
 )
 
 
@@ -94,101 +81,54 @@ def _minutes(ahead: int, rate_per_s: int) -> int:
     return -(-ahead // (60 * max(rate_per_s, 1)))
 
 
-def _lines_of(ids: Sequence[str]) -> Any:
-    return (
-        select(
-            OrderLine.order_id,
-            Stock.sku,
-            OrderLine.quantity,
-            OfferTerms.price_minor,
-            OrderLine.amount_minor,
-            OfferTerms.tax_bp,
-        )
-        .join(Stock, Stock.id == OrderLine.stock_id)
-        .join(OfferTerms, OfferTerms.id == OrderLine.terms_id)
-        .where(OrderLine.order_id.in_(ids))
-        .order_by(OrderLine.order_id, Stock.sku)
-    )
-
-
-async def _gifts_of(
-    sql: AsyncSession, orders: Sequence[Order], lines: defaultdict[str, list[Any]]
-) -> defaultdict[str, list[Any]]:
-    """Read the gift lines of those orders that come to more than their goods and shipping; most do not."""
-    giving = [
-        order.id
-        for order in orders
-        if order.total_minor
-        > order.shipping_minor + sum(row.amount_minor for row in lines[order.id])
-    ]
-    if not giving:
-        return defaultdict(list)
-    found = (
-        select(
-            OrderGift.order_id,
-            OrderGift.kind,
-            OrderGift.beneficiary_id,
-            OrderGift.amount_minor,
-            Beneficiary.name,
-            Beneficiary.name_zh,
-        )
-        .join(Beneficiary, Beneficiary.id == OrderGift.beneficiary_id)
-        .where(OrderGift.order_id.in_(giving))
-        .order_by(OrderGift.order_id, OrderGift.n)
-    )
-    return _by_order(await sql.execute(found))
-
-
-def _said_of(ids: Sequence[str]) -> Any:
-    """Say of each order whether there is a contact, and how its words are displayed: never the data itself."""
-    return union_all(
-        select(OrderContact.order_id, literal(_CONTACT).label("word")).where(
-            OrderContact.order_id.in_(ids)
-        ),
-        select(OrderMessage.order_id, OrderMessage.display).where(OrderMessage.order_id.in_(ids)),
-    )
-
-
-def _terms_of(orders: Sequence[Order]) -> Any:
-    return (
-        select(
-            Stream.id,
-            Campaign.seller,
-            Campaign.refund_terms,
-            Campaign.refund_terms_zh,
-            func.now().label("now"),
-        )
-        .join(Campaign, Campaign.id == Stream.campaign_id)
-        .where(Stream.id.in_({order.stream_id for order in orders}))
-    )
-
-
-def _attempts_of(ids: Sequence[str]) -> Any:
-    return select(PayAttempt).where(PayAttempt.order_id.in_(ids)).order_by(PayAttempt.n)
-
-
-def _by_order(rows: Any) -> defaultdict[str, list[Any]]:
-    found: defaultdict[str, list[Any]] = defaultdict(list)
-    for row in rows:
-        found[row.order_id].append(row)
-    return found
-
-
-def _line(row: Row[Any]) -> LineOut:
+def _line(line: Mapping[str, Any]) -> LineOut:
     return LineOut(
-        sku=row.sku,
-        quantity=row.quantity,
-        unit_minor=row.price_minor,
-        amount_minor=row.amount_minor,
-        tax_minor=tax_part(row.amount_minor, row.tax_bp),
+        sku=line["sku"],
+        quantity=line["quantity"],
+        unit_minor=line["price_minor"],
+        amount_minor=line["amount_minor"],
+        tax_minor=tax_part(line["amount_minor"], line["tax_bp"]),
     )
 
 
-def _gift(row: Row[Any]) -> GiftLineOut:
-    return GiftLineOut(
-        kind=row.kind,
-        beneficiary_id=row.beneficiary_id,
-        name=row.name,
-        name_zh=row.name_zh,
-        amount_minor=row.amount_minor,
-    )
+# Who is ahead is counted on the small partial index of the queue, in the order in which the pacer takes them.
+_VIEW = bulk("""
+SELECT o.*, now() AS server_time, c.seller, c.refund_terms, c.refund_terms_zh, m.display,
+    EXISTS (SELECT FROM order_contacts WHERE order_id = o.id) AS contact_given,
+    CASE WHEN o.state = 'RESERVED' THEN (
+        SELECT count(*) FROM orders q WHERE q.state = 'RESERVED' AND q.id < o.id
+    ) END AS ahead,
+    (
+        SELECT coalesce(json_agg(l ORDER BY l.sku), '[]') FROM (
+            SELECT s.sku, l.quantity, t.price_minor, l.amount_minor, t.tax_bp
+            FROM order_lines l JOIN stock s ON s.id = l.stock_id JOIN offer_terms t ON t.id = l.terms_id
+            WHERE l.order_id = o.id
+        ) l
+    ) AS lines,
+    (
+        SELECT coalesce(json_agg(g ORDER BY g.n), '[]') FROM (
+            SELECT g.n, g.kind, g.beneficiary_id, b.name, b.name_zh, g.amount_minor
+            FROM order_gifts g JOIN beneficiaries b ON b.id = g.beneficiary_id
+            WHERE g.order_id = o.id
+        ) g
+    ) AS gifts,
+    (
+        SELECT coalesce(json_agg(a ORDER BY a.n), '[]') FROM (
+            SELECT n, state, way, tries, payment_intent_id, client_secret FROM pay_attempts WHERE order_id = o.id
+        ) a
+    ) AS attempts,
+    (
+        SELECT coalesce(json_agg(r), '[]') FROM (
+            SELECT amount_minor, state, reason FROM refunds WHERE order_id = o.id
+        ) r
+    ) AS refunds,
+    o.received_minor > 0 AND EXISTS (
+        SELECT FROM order_transitions WHERE order_id = o.id AND from_state IN ('EXPIRED', 'CANCELLED')
+    ) AS late,
+    EXISTS (SELECT FROM disputes WHERE order_id = o.id AND state = 'LOST') AS lost
+FROM orders o
+JOIN streams s ON s.id = o.stream_id
+JOIN campaigns c ON c.id = s.campaign_id
+LEFT JOIN order_messages m ON m.order_id = o.id
+WHERE o.id = ANY(CAST(:ids AS text[]))
+""")

@@ -44,7 +44,7 @@ SENTENCES: Final[Mapping[str, Words]] = MappingProxyType(
         "stock_L": ("{quantity} × {sku} were sold to it after all, from free stock.", "付款迟到，{sku} × {quantity} 从可售库存中售出。"),
         "stock_T": ("{quantity} × {sku} came back and are on sale again.", "{sku} × {quantity} 退回，重新可售。"),
         "state": ("From {from_state} to {to_state}: {meaning}.", "状态由 {from_state} 变为 {to_state}：{meaning}。"),
-        "attempt": ("Payment attempt {n} began ({way}); {tries} tries so far.", "第 {n} 次付款尝试开始（{way}），已试 {tries} 次。"),
+        "attempt": ("Payment attempt {n} began ({way}); tries so far: {tries}.", "第 {n} 次付款尝试开始（{way}），已试 {tries} 次。"),
         "attempt_now": ("Payment attempt {n} was last written down as {attempt_state} ({payment_intent_id}).", "第 {n} 次付款尝试最近一次记录为 {attempt_state}（{payment_intent_id}）。"),
         "event": ("Stripe said {event_type} of {object_id}.", "Stripe 通知：{object_id} 发生 {event_type}。"),
         "event_done": ("What Stripe said ({event_type} of {object_id}) was dealt with: {outcome}.", "Stripe 通知（{object_id} 的 {event_type}）已处理：{outcome}。"),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -59,6 +60,16 @@ _MOVE = text("""
 """)
 
 _AGE = text("SELECT extract(epoch FROM clock_timestamp() - CAST(:at AS timestamptz))")
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """An attempt as far as it is shown."""
+
+    state: str
+    way: str
+    tries: int
+    payment_intent_id: str | None
+    client_secret: str | None
 
 
 async def create(stripe: StripeGateway, attempt: PayAttempt) -> PaymentFact:
@@ -201,7 +212,7 @@ async def move(
         raise RuntimeError(f"an order left {from_state} while it was locked")
 
 
-def tries_left(attempts: Sequence[PayAttempt]) -> int:
+def tries_left(attempts: Sequence[PayAttempt | Tried]) -> int:
     """Return how many more times a card may be tried. What Stripe never saw is not a try."""
     tried = sum(attempt.tries for attempt in attempts if not _untried(attempt))
     if len(attempts) >= ATTEMPTS_MAX and attempts[-1].state in DEAD:
@@ -209,13 +220,13 @@ def tries_left(attempts: Sequence[PayAttempt]) -> int:
     return max(0, TRIES_MAX - tried)
 
 
-def _untried(attempt: PayAttempt) -> bool:
+def _untried(attempt: PayAttempt | Tried) -> bool:
     """Whether no means to pay was ever tried: Stripe never saw it, or its page was closed without being used."""
     unused = attempt.way == "checkout" and attempt.payment_intent_id is None
     return attempt.state == "ABSENT" or (unused and attempt.state == "CANCELED")
 
 
-def standing(state: OrderState, attempts: Sequence[PayAttempt]) -> PaymentOut | None:
+def standing(state: OrderState, attempts: Sequence[PayAttempt | Tried]) -> PaymentOut | None:
     """Return how a payment stands for its shopper; ``checking`` wherever Stripe's word is still due."""
     if state in KEPT or state is OrderState.LATE_PAID:
         return PaymentOut(status="succeeded")

@@ -32,7 +32,7 @@ export class Causes {
   slider(cause) {
     const name = named(cause);
     const told = el("span", { class: "num part" });
-    const bounds = { type: "range", min: 0, max: PARTS_MAX, step: 1, value: 1 };
+    const bounds = { type: "range", min: 0, max: PARTS_MAX, step: 1, value: PARTS_MAX / 2 };
     const range = el("input", { ...bounds, "aria-label": name, oninput: () => this.changed() });
     this.sliders.set(cause.id, { range, told });
     return el("div", { class: "slider" }, el("div", { class: "spread" }, el("span", {}, name), told), range);

@@ -143,6 +143,7 @@ async def test_a_night_leaves_nothing_behind(
             await night.pause(n + 1)
             await raised.page.wait_for_timeout(REST_MS)
             for overlay in overlays:
+                await expect(overlay.page.locator(".alert")).to_have_count(0)
                 await overlay.look()
     told = {
         overlay.name: [(h.heap, h.nodes, h.listeners) for h in overlay.hours]
