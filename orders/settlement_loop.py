@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 LANES: Final = 2
 FETCHES_MAX: Final = 32
 FETCHES_AT_ONCE_MAX: Final = 8
-IDLE_S: Final = 0.05
+IDLE_S: Final = 0.1
 
 _FINAL_TYPES: Final = frozenset({"payment_intent.succeeded", "payment_intent.canceled"})
 
