@@ -71,7 +71,8 @@ async def test_a_gift_on_top_goes_to_several_causes_to_the_minor_unit(
     await expect(extras.locator(".part")).to_have_text(
         ["33.34% · ¥6.67", "33.33% · ¥6.67", "33.33% · ¥6.66"]
     )
-    await slide(page, "Basketball gear for 8,893 children", 3)
+    await slide(page, "Basketball gear for 8,893 children", 9)
+    await slide(page, "College places", 3)
     await slide(page, "Left-behind children", 0)
     await expect(extras.locator(".part")).to_have_text(
         ["75% · ¥15.00", "25% · ¥5.00", "0% · ¥0.00"]
