@@ -95,17 +95,17 @@ class Round:
 
 async def settle(rounds: int, orders: int) -> dict[str, Any]:
     """Run the bench and return its report; raises ``WrongRun`` for a run that was fast but wrong."""
-    about = machine()
+    about, tuning, found = machine(), dict[int, float](), list[Round]()
     async with asyncio.timeout(BENCH_S_MAX):
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            async with take_the_field(Path(folder)) as field:
-                tuning = await tune(field.orm)
-                sessions = max(tuning, key=lambda count: tuning[count])
-                found = []
-                for number in range(rounds):
+        for number in range(rounds):
+            # On engines of its own, so that no round pays for the history of those before it.
+            with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+                async with take_the_field(Path(folder)) as field:
+                    tuning = tuning or await tune(field.orm)
+                    sessions = max(tuning, key=lambda count: tuning[count])
                     found.append(await one_round(field, orders, sessions))
-                    _tell(f"round {number + 1}/{rounds}", found[-1].rates())
-                about["engines"] = field.engines
+                    about["engines"] = field.engines
+            _tell(f"round {number + 1}/{rounds}", found[-1].rates())
     about["load_average_after"] = [round(load, 2) for load in os.getloadavg()]
     return report(about, found, tuning)
 
