@@ -5,6 +5,7 @@ is read from the console and listed as shown; then the next night's console play
 moves by it.
 """
 
+import asyncio
 from typing import Any, Final
 
 import httpx
@@ -18,6 +19,7 @@ from tests.browser.fingers import HOSTILE, LONG_MS, pay_with
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 NAME: Final = f"Wu {HOSTILE}"
+FEE_S: Final = 5.0
 MESSAGE: Final = f"I sold peanuts here in 1962. {HOSTILE}"
 # A page keeps each total and each badge that it ever showed, one after the other.
 KEEPING: Final = """addEventListener("DOMContentLoaded", () => {
@@ -67,6 +69,16 @@ async def figures(deployment: Deployment, *nights: Night) -> Any:
     return answer.json()["frames"]
 
 
+async def last_figures(deployment: Deployment, *nights: Night) -> Any:
+    """Return the tallies once nothing moves them any more: Stripe's fee is sealed some seconds after its payment."""
+    found = await figures(deployment, *nights)
+    while True:
+        await asyncio.sleep(FEE_S)
+        before, found = found, await figures(deployment, *nights)
+        if found == before:
+            return found
+
+
 async def kept(page: Page) -> dict[str, list[str]]:
     found: dict[str, list[str]] = await page.evaluate("() => window.kept")
     return found
@@ -94,7 +106,7 @@ async def test_words_are_let_through_shown_read_and_listed_then_the_night_is_reh
     tonight = await open_next(deployment, night, title="Second night")
     await console.reload()
     await expect(console.locator("#life h1")).to_have_text("Second night", timeout=LONG_MS)
-    before = await figures(deployment, night, tonight)
+    before = await last_figures(deployment, night, tonight)
     await the_night_is_rehearsed(open_page, console, f"{url}/overlay/all", tonight.overlay_key)
     assert await figures(deployment, night, tonight) == before
     await expect(console.locator("#screen-raised")).to_have_text("¥0.00")
