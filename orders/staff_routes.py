@@ -3,11 +3,11 @@
 An order of somebody else's stream does not exist for a host.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Row, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from orders.fulfilment import FulfilmentInput, FulfilmentState, fulfilment_verdict
@@ -84,7 +84,7 @@ async def move_parcel(
         found = await lock_orders(sql, [order_id])
         if not found:
             raise not_found("order")
-        order = await sql.get_one(Order, order_id)
+        order = found[0]
         try:
             await own_stream(sql, caller, order.stream_id)
         except Problem:
@@ -94,7 +94,7 @@ async def move_parcel(
         )
 
 
-async def _step(sql: AsyncSession, order: Order, happened: FulfilmentInput) -> FulfilmentState:
+async def _step(sql: AsyncSession, order: Row[Any], happened: FulfilmentInput) -> FulfilmentState:
     stands = FulfilmentState(order.fulfilment)
     ruled = fulfilment_verdict(stands, happened)
     if isinstance(ruled, Ignore):
@@ -116,7 +116,7 @@ async def _step(sql: AsyncSession, order: Order, happened: FulfilmentInput) -> F
     return ruled
 
 
-async def _may_leave(sql: AsyncSession, order: Order) -> bool:
+async def _may_leave(sql: AsyncSession, order: Row[Any]) -> bool:
     if OrderState(order.state) not in _SENDABLE:
         return False
     return bool((await sql.execute(_SOLD, {"id": order.id})).scalar_one())
